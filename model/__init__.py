@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interaction model: front ends, transformer, flow head, session, training and evaluation."""
