@@ -7,12 +7,12 @@ it sets when it has nothing left to do, and an `exit_code`.
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 
 import rclpy
@@ -93,20 +93,21 @@ def run_node(
         Exit code: 0, or 1 after an error, 2 after a wrong command line.
     """
     words = list(sys.argv[1:] if args is None else args)
-    program = program or os.path.basename(sys.argv[0]).removesuffix('.py')
+    program = program or Path(sys.argv[0]).stem
     own_words = words[: words.index('--ros-args')] if '--ros-args' in words else words
     if '--help' in own_words or '-h' in own_words:
         print(usage(program, description, parameters))
         return 0
-    if unknown := remove_ros_args([program, *words])[1:]:
-        print(f'{program}: unknown argument {unknown[0]!r}; see --help', file=sys.stderr)
+    try:
+        if unknown := remove_ros_args([program, *words])[1:]:
+            raise ValueError(f'unknown argument {unknown[0]!r}; see --help')
+    except (ValueError, RuntimeError) as error:  # rclpy's own are RuntimeErrors
+        print(f'{program}: {error}', file=sys.stderr)
         return 2
     return run_nodes([make_node], [program, *words], program)
 
 
-def run_nodes(
-    node_makers: Sequence[Callable[[], Node]], args: Sequence[str], program: str
-) -> int:
+def run_nodes(node_makers: Sequence[Callable[[], Node]], args: Sequence[str], program: str) -> int:
     """Runs several nodes in one process, each in its own thread, until one of them ends.
 
     Args:
@@ -131,11 +132,6 @@ def run_nodes(
     except (ValueError, OSError) as error:
         print(f'{program}: {error}', file=sys.stderr)
         code = 1
-    except Exception as error:
-        if not type(error).__module__.startswith(('rclpy', 'rcl')):
-            raise
-        print(f'{program}: {error}', file=sys.stderr)
-        code = 1
     finally:
         codes = [thread.close() for thread in reversed(threads)]
         rclpy.try_shutdown()
@@ -152,4 +148,3 @@ def _on_signal(stop: threading.Event) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, handle)
         signal.signal(signal.SIGTERM, handle)
-

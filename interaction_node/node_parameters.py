@@ -55,8 +55,7 @@ class NodeParameter:
         """Name of the type, e.g. 'float' or 'list of str'."""
         if not isinstance(self.default, list):
             return type(self.default).__name__
-        element = type(self.default[0]) if self.default else self.element
-        return f'list of {element.__name__}'
+        return f'list of {self._element.__name__}'
 
     @property
     def expected(self) -> str:
@@ -92,13 +91,21 @@ class NodeParameter:
         return converted
 
     def _convert_list(self, value: Any) -> list:
-        element = type(self.default[0]) if self.default else self.element
+        element = self._element
         if isinstance(value, str | bytes) or not hasattr(value, '__iter__'):
             raise ValueError(self._complaint(value, self.expected))
         items = [float(v) if element is float and type(v) is int else v for v in value]
         if not all(type(item) is element for item in items):
             raise ValueError(self._complaint(value, self.expected))
         return items
+
+    @property
+    def _element(self) -> type:
+        return (
+            type(self.default[0])
+            if isinstance(self.default, list) and self.default
+            else self.element
+        )
 
     def _within(self, number: float) -> bool:
         above = self.minimum is None or number >= self.minimum
