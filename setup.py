@@ -8,7 +8,10 @@ from setuptools import find_packages, setup
 NESTED = ('model', 'kernels')  # top-level folders that install as interaction_node.<folder>
 
 packages = find_packages(include=['interaction_node', 'interaction_node.*'])
-packages += [f'interaction_node.{name}' for name in find_packages(include=[p for n in NESTED for p in (n, f'{n}.*')])]
+packages += [
+    f'interaction_node.{name}'
+    for name in find_packages(include=[p for n in NESTED for p in (n, f'{n}.*')])
+]
 
 setup(
     name='interaction-node',
@@ -18,6 +21,9 @@ setup(
     python_requires='>=3.11',
     packages=packages,
     package_dir={f'interaction_node.{folder}': folder for folder in NESTED},
-    package_data={'interaction_node': ['**/*'], **{f'interaction_node.{folder}': ['**/*'] for folder in NESTED}},
+    package_data={
+        'interaction_node': ['**/*'],
+        **{f'interaction_node.{folder}': ['**/*'] for folder in NESTED},
+    },
     exclude_package_data={'': ['__pycache__/*', '*.pyc']},
 )
