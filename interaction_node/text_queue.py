@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lines of text that wait for the micro-turn in which they were said."""
+
+from __future__ import annotations
+
+from interaction_node.frame_buffer import PositionOf
+from interaction_node.turn_axis import Stamped
+
+
+class TextQueue:
+    """Keeps lines until their window; none is lost unless the queue is full.
+
+    Attributes:
+        drops: Lines so far that found no room.
+    """
+
+    def __init__(self, max_lines: int) -> None:
+        """Keeps at most `max_lines`."""
+        self.drops = 0
+        self._max_lines = max_lines
+        self._lines: list[Stamped] = []
+
+    def push(self, line: Stamped) -> bool:
+        """Keeps a `TextInput`; returns False if there is no room."""
+        if len(self._lines) >= self._max_lines:
+            self.drops += 1
+            return False
+        self._lines.append(line)
+        return True
+
+    def take(self, begin: int, end: int, position_of: PositionOf) -> tuple:
+        """Takes the lines before `end`, by time; those before `begin` in order of arrival."""
+        placed = [(max(position_of(line), begin), line) for line in self._lines]
+        self._lines = [line for position, line in placed if position >= end]
+        due = [item for item in placed if item[0] < end]
+        return tuple(line.content for _, line in sorted(due, key=lambda item: item[0]))
