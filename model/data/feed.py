@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Feeds a trainer: features of the bank, sessions and batches, made in a process of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import pickle
+import queue
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ..tokens import default_vocabulary
+from .bank import Bank
+from .features import Utterance, utterance
+from .sessions import SessionFactory
+from .store import SpeechStore
+from .tensors import Batch, Session, collate
+
+_SOUNDS = ('noise', 'music')
+
+
+def load_store(bank_root: Path, split: str, variants: int, seed: int = 0) -> SpeechStore:
+    """Reads a split of the bank and renders `variants` augmented features of every clip.
+
+    Args:
+        bank_root: Folder of the bank.
+        split: 'train', 'val' or 'test'.
+        variants: Augmented renderings of each clip; 0 for the clips as they are.
+        seed: Seed of the augmentation.
+    """
+    clips = Bank.load(bank_root, split)
+    robot = Bank.load(bank_root, 'robot')
+    people = _features(clips, variants, seed, bank_root / 'features')
+    sounds = [u for u in people if u.kind in _SOUNDS]
+    spoken = [u for u in people if u.kind not in _SOUNDS]
+    return SpeechStore(spoken, _features(robot, 0, seed, None), sounds)
+
+
+def _features(bank, variants: int, seed: int, cache: Path | None) -> list[Utterance]:
+    """Features of every clip, cached by clip so that a growing bank costs only its growth."""
+    utterances = []
+    blocks = [bank.clips[i : i + 64] for i in range(0, len(bank.clips), 64)]
+    for number, block in enumerate(blocks):
+        key = hashlib.sha256()
+        for clip in block:
+            key.update(f'{clip.voice}{clip.text}{len(clip.audio)}'.encode())
+        key.update(f'v3 {variants} {seed} {number}'.encode())
+        path = cache / f'{key.hexdigest()[:24]}.pkl' if cache and len(block) == 64 else None
+        if path and path.exists():
+            utterances += pickle.loads(path.read_bytes())
+            continue
+        made = _render(block, number * 64, variants, seed)
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(pickle.dumps(made, protocol=5))
+        utterances += made
+    return utterances
+
+
+def _render(block, first: int, variants: int, seed: int) -> list[Utterance]:
+    made = []
+    for index, clip in enumerate(block, first):
+        rng = np.random.default_rng([seed, index])
+        plain = variants == 0 or clip.kind in _SOUNDS
+        for _ in range(1 if plain else variants):
+            made.append(utterance(clip, index, None if plain else rng))
+    return made
+
+
+def voice_weights(store: SpeechStore, natural: set[str], formant_share: float) -> dict[str, float]:
+    """Shares of the voices: natural ones by the amount they have, formant ones capped."""
+    amount = {v: sum(len(k) for k in store.kinds(v).values()) ** 0.7 for v in store.voices}
+    total = sum(amount[v] for v in store.voices if v in natural) or 1.0
+    others = sum(amount[v] for v in store.voices if v not in natural) or 1.0
+    return {
+        v: amount[v] / total * (1 - formant_share)
+        if v in natural
+        else amount[v] / others * formant_share
+        for v in store.voices
+    }
+
+
+LENGTHS = (288, 384, 576, 768)  # padded lengths; few, so that a compiled network has few shapes
+
+
+def tokens_of(session: Session) -> int:
+    """Tokens that a session takes."""
+    fixed = 4 if session.frames_N is not None else 3
+    return len(session.out) * fixed + sum(map(len, session.out)) + sum(map(len, session.text_in))
+
+
+class Packer:
+    """Collects sessions of similar length until they fill a batch.
+
+    Args:
+        token_budget: Padded tokens in a batch.
+    """
+
+    def __init__(self, token_budget: int):
+        self._budget = token_budget
+        self._waiting: dict[tuple[int, bool], list[Session]] = {}
+
+    def add(self, session: Session) -> tuple[list[Session], int] | None:
+        """Adds a session; returns a full batch and its padded length when there is one."""
+        length = next((n for n in LENGTHS if n >= tokens_of(session)), None)
+        if length is None:
+            return None
+        waiting = self._waiting.setdefault((length, session.frames_N is not None), [])
+        waiting.append(session)
+        if len(waiting) < self._budget // length:
+            return None
+        del self._waiting[length, session.frames_N is not None]
+        return waiting, length
+
+
+class Feed:
+    """Batches from a process of its own.
+
+    Args:
+        bank_root: Folder of the bank.
+        seed: Seed.
+        token_budget: Padded tokens in a batch.
+        variants: Augmented renderings of each clip.
+        refresh_s: Seconds after which a grown bank is read again; 0 for never.
+        themes: Share of each theme.
+    """
+
+    def __init__(
+        self,
+        bank_root: Path,
+        seed: int,
+        token_budget: int,
+        variants: int = 4,
+        refresh_s: float = 0.0,
+        themes: dict[str, float] | None = None,
+    ):
+        context = multiprocessing.get_context('spawn')
+        self._queue = context.Queue(maxsize=12)
+        arguments = (self._queue, bank_root, seed, token_budget, variants, refresh_s, themes)
+        self._process = context.Process(target=_produce, args=arguments, daemon=True)
+        self._process.start()
+
+    def next(self) -> Batch:
+        """The next batch; waits for it.
+
+        Raises:
+            RuntimeError: The process that makes them has died.
+        """
+        while True:
+            try:
+                return self._queue.get(timeout=5)
+            except queue.Empty:
+                if not self._process.is_alive():
+                    raise RuntimeError('the process that makes training sessions died') from None
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.join()
+
+
+def _produce(out, bank_root, seed, token_budget, variants, refresh_s, themes) -> None:
+    vocabulary = default_vocabulary()
+    rng = np.random.default_rng(seed)
+    packer = Packer(token_budget)
+    while True:
+        store = load_store(bank_root, 'train', variants)
+        weights = training_weights(bank_root, store)
+        factory = SessionFactory(store, vocabulary, int(rng.integers(2**31)), themes, weights)
+        until = time.monotonic() + (refresh_s or float('inf'))
+        while time.monotonic() < until:
+            full = packer.add(factory.make())
+            if full:
+                out.put(collate(full[0], vocabulary, rng, length=full[1]))
+
+
+def training_weights(bank_root: Path, store: SpeechStore) -> dict[str, float]:
+    """Voice shares of a store of the train split."""
+    natural = {clip.voice for clip in Bank.load(bank_root, 'train').clips if clip.natural}
+    return voice_weights(store, natural, 0.3)
+

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ideal partner: what the robot should do, micro-turn by micro-turn.
+
+A script places what the user says on a timeline; this policy, which knows what was said and when
+it ended, writes the targets that the model learns. It exists for training and evaluation only:
+nothing of it runs on a robot.
+
+All frames are 20 ms, ten to a micro-turn. What is decided in micro-turn n sounds in the window of
+micro-turn n + 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..tokens import number_words
+
+TURN_FRAMES = 10
+ANSWER_MARGIN = 4  # frames that must have passed since the trigger's last phoneme
+STOP_MARGIN = -3  # a stop word is acted on while it ends
+COUNT_TURNS = 4
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that the user did.
+
+    Attributes:
+        frame: Frame after the last phoneme (or the arrival of a text).
+        kind: Kind of phrase, or 'cue_word', 'result', 'sight'.
+        meaning: What it asks for.
+    """
+
+    frame: int
+    kind: str
+    meaning: dict = field(default_factory=dict)
+
+    @property
+    def turn(self) -> int:
+        """Micro-turn in which the robot should react."""
+        margin = STOP_MARGIN if self.kind == 'interruption' or _is_stop(self) else ANSWER_MARGIN
+        return max(0, (self.frame + margin - 1) // TURN_FRAMES)
+
+
+def _is_stop(event: Event) -> bool:
+    return event.kind == 'command' and event.meaning.get('skill') == 'stop'
+
+
+@dataclass(frozen=True)
+class OwnSpeech:
+    """A piece of the robot's voice: frames [first, last) of an utterance, sounding at `start`."""
+
+    utterance: object
+    start: int
+    first: int
+    last: int
+
+
+@dataclass
+class Targets:
+    """What the model should put out, per micro-turn.
+
+    Attributes:
+        tokens: Words and control tokens before the boundary.
+        speak: Whether the boundary is `<speak>`.
+        read_done: Whether the session tells the model here that a text result has been said.
+        own: Pieces of the robot's voice.
+        said: (micro-turn, text) of the utterances that began, for the evaluation.
+        acts: (micro-turn, skill, arguments).
+        delegated: Micro-turns with a plan request.
+    """
+
+    tokens: list[list[str]]
+    speak: list[bool]
+    read_done: list[bool]
+    own: list[OwnSpeech] = field(default_factory=list)
+    said: list[tuple[int, str]] = field(default_factory=list)
+    acts: list[tuple[int, str, dict]] = field(default_factory=list)
+    delegated: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _Utterance:
+    text: str
+    read: bool = False
+    count: bool = False
+    voice: object = None
+    start_turn: int = 0
+
+
+@dataclass
+class _Timer:
+    due: float
+    period: float | None
+    word: str
+
+
+class IdealPartner:
+    """Writes the targets of one session.
+
+    Args:
+        robot_voice: Maps a text to an utterance with `frames` and `words` (`features.Utterance`).
+        turns: Micro-turns in the session.
+        user_speaks: (turns,) bool, whether the user is speaking in that micro-turn.
+    """
+
+    def __init__(self, robot_voice, turns: int, user_speaks: np.ndarray):
+        self._voice = robot_voice
+        self._turns = turns
+        self._user_speaks = user_speaks
+        self._bindings: dict[str, str] = {}
+        self._timers: list[_Timer] = []
+        self._count: list[int] = []
+        self._count_turn = 0
+        self._paused: list[int] = []
+        self._queue: list[_Utterance] = []
+        self._results: list[str] = []
+        self._now: _Utterance | None = None
+        self._quiet_until = 0
+        self.targets = Targets(
+            [[] for _ in range(turns)], [False] * turns, [False] * turns
+        )
+
+    def run(self, events: list[Event]) -> Targets:
+        """Lives through the session."""
+        by_turn: dict[int, list[Event]] = {}
+        for event in sorted(events, key=lambda e: e.frame):
+            by_turn.setdefault(event.turn, []).append(event)
+        for turn in range(self._turns):
+            for event in by_turn.get(turn, []):
+                getattr(self, f'_on_{event.kind}', self._ignore)(turn, event)
+            self._due_timers(turn)
+            self._due_count(turn)
+            self._due_result(turn)
+            self._speak(turn)
+        return self.targets
+
+    def _ignore(self, turn: int, event: Event) -> None:
+        """Backchannels, talk to others and everything unknown change nothing."""
+
+    def _say(self, text: str, **kind) -> None:
+        self._queue.append(_Utterance(text, **kind))
+
+    def _on_cue_set(self, turn: int, event: Event) -> None:
+        self._bindings |= dict(event.meaning['cues'])
+        while len(self._bindings) > 3:
+            self._bindings.pop(next(iter(self._bindings)))
+
+    def _on_cue_word(self, turn: int, event: Event) -> None:
+        answer = self._bindings.get(event.meaning['cue'])
+        if answer is not None:
+            self._say(answer)
+
+    def _on_cue_cancel(self, turn: int, event: Event) -> None:
+        self._bindings.clear()
+        self._timers.clear()
+        self._say('okay')
+
+    def _on_time_set(self, turn: int, event: Event) -> None:
+        meaning = event.meaning
+        period = meaning.get('every_s', meaning.get('in_s')) * 50.0
+        repeat = period if 'every_s' in meaning else None
+        self._timers.append(_Timer(event.frame + period, repeat, meaning['answer']))
+
+    def _due_timers(self, turn: int) -> None:
+        for timer in list(self._timers):
+            if (turn + 1) * TURN_FRAMES + TURN_FRAMES / 2 > timer.due:
+                self._say(timer.word)
+                if timer.period is None:
+                    self._timers.remove(timer)
+                else:
+                    timer.due += timer.period
+
+    def _on_count_set(self, turn: int, event: Event) -> None:
+        first, last = event.meaning['first'], event.meaning['last']
+        step = event.meaning['step']
+        self._count = list(range(first, last + step, step))
+        self._count_turn = turn
+
+    def _due_count(self, turn: int) -> None:
+        if self._count and turn >= self._count_turn and self._now is None and not self._queue:
+            if turn < self._quiet_until:
+                return
+            number = self._count.pop(0)
+            self._say(number_words(number), count=True)
+            self._count_turn = turn + COUNT_TURNS
+
+    def _on_interruption(self, turn: int, event: Event) -> None:
+        if self._now and self._now.count:
+            self._count.insert(0, _number_of(self._now.text))
+        resumable = event.meaning['then'] == 'yes'
+        self._paused, self._count = (self._count if resumable else []), []
+        if not resumable:
+            self._timers.clear()
+            self._bindings.clear()
+        self._hush(turn)
+        if event.meaning.get('halts'):
+            self._act(turn, 'stop', {})
+        self._say('yes' if resumable else 'stopped')
+
+    def _hush(self, turn: int) -> None:
+        was_speaking = self._now is not None
+        self._queue.clear()
+        if was_speaking:
+            self.targets.tokens[turn].append('<flush>')
+            self._quiet_until = turn + 2
+            self._now = None
+
+    def _on_resume(self, turn: int, event: Event) -> None:
+        self._count, self._paused = self._paused or self._count, []
+        self._count_turn = turn
+
+    def _on_address(self, turn: int, event: Event) -> None:
+        self._say(event.meaning['answer'])
+
+    def _on_command(self, turn: int, event: Event) -> None:
+        skill, arguments = event.meaning['skill'], event.meaning['arguments']
+        if skill == 'stop':
+            self._count, self._paused = [], []
+            self._timers.clear()
+            self._bindings.clear()
+            self._hush(turn)
+        self._act(turn, skill, arguments)
+        self._say('stopped' if event.meaning.get('halts') else 'okay')
+
+    def _on_ambiguous(self, turn: int, event: Event) -> None:
+        self._say('which one')
+
+    def _act(self, turn: int, skill: str, arguments: dict) -> None:
+        words = ['<act>', f'<{skill}>']
+        for value in arguments.values():
+            words += (number_words(round(value)) if isinstance(value, int | float) else value).split()
+        self.targets.tokens[turn] += [*words, '<end>']
+        self.targets.acts.append((turn, skill, arguments))
+
+    def _on_delegate(self, turn: int, event: Event) -> None:
+        self.targets.tokens[turn].append('<delegate>')
+        self.targets.delegated.append(turn)
+        self._say('one moment')
+
+    def _on_result(self, turn: int, event: Event) -> None:
+        self._results.append(event.meaning['text'])
+
+    def _on_sight(self, turn: int, event: Event) -> None:
+        self._say(event.meaning['text'])
+
+    def _due_result(self, turn: int) -> None:
+        if not self._results or self._now or self._queue or turn < self._quiet_until:
+            return
+        if not self._user_speaks[max(0, turn - 1) : turn + 1].any():
+            self._say(self._results.pop(0), read=True)
+
+    def _speak(self, turn: int) -> None:
+        if self._now is None and self._queue and turn >= self._quiet_until:
+            self._now = self._queue.pop(0)
+            self._now.voice = self._voice(self._now.text)
+            self._now.start_turn = turn
+            self.targets.said.append((turn, self._now.text))
+        if self._now is None:
+            return
+        now = self._now
+        first = (turn - now.start_turn) * TURN_FRAMES
+        last = min(first + TURN_FRAMES, now.voice.frames)
+        if now.read:
+            self.targets.tokens[turn].append('<read>')
+        else:
+            self.targets.tokens[turn] += [w for w, f, _ in now.voice.words if first <= f < last]
+        self.targets.speak[turn] = True
+        self.targets.own.append(
+            OwnSpeech(now.voice, (turn + 1) * TURN_FRAMES, first, last)
+        )
+        if last >= now.voice.frames:
+            if now.read and turn + 1 < self._turns:
+                self.targets.read_done[turn + 1] = True
+            self._now = None
+
+
+_NUMBERS = {number_words(n): n for n in range(101)}
+
+
+def _number_of(text: str) -> int:
+    return _NUMBERS[text]

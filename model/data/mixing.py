@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mixes the sources of a session in the mel-power domain.
+
+The power of a sum of independent signals is, on average, the sum of their powers; a mel frame of a
+mixture is therefore close to the root of the summed squares of its parts. Rooms, speaker size and
+bands were applied to the waveform before (`features.augment`); level, colour and echo are here.
+
+Legend: F frames of 20 ms, M mel bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..mel import LOG_MAX, LOG_MIN, MELS
+from .features import Utterance, to_power
+from .ideal import OwnSpeech
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Frames [first, last) of an utterance, placed at frame `start`.
+
+    Attributes:
+        source: What sounds.
+        first: First frame of the source.
+        last: Frame after the last.
+        start: Frame of the session at which it begins.
+        gain_db: Level over the reference level.
+        far: Whether it comes from a distance: duller, with an echo.
+    """
+
+    source: Utterance
+    first: int
+    last: int
+    start: int
+    gain_db: float
+    far: bool = False
+
+
+def add_power(power_FM: np.ndarray, piece: Piece, colour_M: np.ndarray) -> None:
+    """Adds one piece to the power of a session, in place."""
+    levels = piece.source.levels_FM[piece.first : piece.last]
+    skip = max(0, -piece.start)
+    start = max(0, piece.start)
+    levels = levels[skip : skip + max(0, len(power_FM) - start)]
+    if len(levels) == 0:
+        return
+    gain_M = colour_M * np.float32(10 ** (piece.gain_db / 10))
+    power = to_power(levels) * gain_M
+    power_FM[start : start + len(power)] += power
+    if piece.far:
+        late = start + 5
+        tail = power[: max(0, len(power_FM) - late)]
+        power_FM[late : late + len(tail)] += 0.1 * tail
+
+
+def colour(rng: np.random.Generator, far: bool = False) -> np.ndarray:
+    """(M,) random power response of a microphone, a mouth's direction or a distance."""
+    x = np.linspace(-1, 1, MELS, dtype=np.float32)
+    tilt_db = rng.normal(0, 3) * x + rng.normal(0, 1.5) * np.cos(np.pi * x * rng.integers(1, 4))
+    if far:
+        tilt_db = tilt_db - 12 * np.clip((x - rng.uniform(0.2, 0.5)) * 3, 0, 2)
+    return (10 ** (tilt_db / 10)).astype(np.float32)
+
+
+def own_power(own: list[OwnSpeech], frames: int, delay: int = 0) -> np.ndarray:
+    """(frames, M) power of the robot's own voice as played, `delay` frames late."""
+    power = np.zeros((frames, MELS), np.float32)
+    flat = np.ones(MELS, np.float32)
+    for piece in own:
+        add_power(
+            power, Piece(piece.utterance, piece.first, piece.last, piece.start + delay, 6.0), flat
+        )
+    return power
+
+
+def to_log(power_FM: np.ndarray) -> np.ndarray:
+    """Log10 mel magnitude, clamped, scaled to [0, 1]; what the front end computes from samples."""
+    log = 0.5 * np.log10(np.maximum(power_FM, 1e-18))
+    return ((np.clip(log, LOG_MIN, LOG_MAX) - LOG_MIN) / (LOG_MAX - LOG_MIN)).astype(np.float32)

@@ -1,0 +1,451 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scripts of conversations: who says what when, what else sounds, and what is typed.
+
+A script only places what people do; what the robot should do follows from `ideal.IdealPartner`.
+Frames are 20 ms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import phrases
+from .features import Utterance
+from .ideal import Event
+from .mixing import Piece
+from .store import SpeechStore
+
+CUES = frozenset(phrases.grammar()['slots']['cue'])
+_INSTRUCTIONS = frozenset(kind for kind in phrases.KINDS if kind.endswith('_set'))
+_STOP_WORDS = ('stop', 'wait', 'quiet', 'enough')
+_SECOND = 50
+
+
+@dataclass
+class Script:
+    """What happens in a session, apart from the robot.
+
+    Attributes:
+        pieces: Everything that reaches the microphone, apart from noise and echo.
+        events: What the ideal partner reacts to.
+        heard: (word, frame after its end) of the user's words.
+        typed: (frame, role token, text) of lines of text.
+        cursor: Frame at which the next thing can happen.
+        theme: What is practised.
+    """
+
+    pieces: list[Piece] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    heard: list[tuple[str, int]] = field(default_factory=list)
+    typed: list[tuple[int, str, str]] = field(default_factory=list)
+    cursor: int = 0
+    theme: str = ''
+
+
+class ScriptWriter:
+    """Invents conversations for one voice of the store.
+
+    Args:
+        store: Utterances.
+        rng: Random numbers.
+        voice: Who talks to the robot.
+        split: Text split of composed phrases.
+        limit: Frames that a session may have.
+    """
+
+    def __init__(
+        self,
+        store: SpeechStore,
+        rng: np.random.Generator,
+        voice: str,
+        split: str = 'train',
+        limit: int = 1600,
+    ):
+        self._store, self._rng, self._voice, self._split = store, rng, voice, split
+        self._limit = limit
+        self._gain_db = float(rng.uniform(-14, 9))
+        self._typing = rng.random() < 0.06
+        self.script = Script()
+
+    def write(self, theme: str) -> Script:
+        """Writes a session of a theme: `cue`, `time`, `count`, `command`, ... (see `THEMES`)."""
+        self.script = Script(cursor=int(self._rng.integers(10, 60)), theme=theme)
+        getattr(self, f'_{theme}')()
+        self._find_cues()
+        return self.script
+
+    def _pause(self, low_s: float, high_s: float) -> None:
+        self.script.cursor += int(self._rng.uniform(low_s, high_s) * _SECOND)
+
+    def _room_left(self, seconds: float) -> bool:
+        return self.script.cursor + seconds * _SECOND < self._limit
+
+    def _say(self, kind: str, chance_to_hesitate: float = 0.0) -> dict | None:
+        """Says a phrase of a kind at the cursor; returns its meaning."""
+        utterance = self._phrase(kind)
+        if utterance is None:
+            return None
+        if self._typing and kind not in ('chatter', 'backchannel', 'cue_word', 'running_speech'):
+            return self._type(kind, utterance)
+        hesitate = self._rng.random() < chance_to_hesitate
+        end = self._place(self._segments(utterance), hesitate)
+        self._emit(kind, utterance, end)
+        return utterance.meaning
+
+    def _emit(self, kind: str, utterance: Utterance, end: int) -> None:
+        meaning = dict(utterance.meaning)
+        frame = end
+        words = utterance.text.split()
+        if kind == 'interruption' or meaning.get('skill') == 'stop':
+            meaning['halts'] = 'stop' in words
+            keyword = next((w for w in words if w in _STOP_WORDS), None)
+            if keyword:
+                said = [f for w, f in self.script.heard[-len(words) :] if w == keyword]
+                frame = said[0] if said else end
+        self.script.events.append(Event(frame, kind, meaning))
+
+    def _type(self, kind: str, utterance: Utterance) -> dict:
+        turn = self.script.cursor // 10
+        self.script.typed.append((turn * 10, '<user>', utterance.text))
+        words = utterance.text.split()
+        meaning = dict(utterance.meaning) | {'halts': 'stop' in words}
+        self.script.events.append(Event(turn * 10 + 6, kind, meaning))
+        self.script.cursor += 10
+        return utterance.meaning
+
+    def _phrase(self, kind: str) -> Utterance | None:
+        utterance = self._store.pick(self._rng, self._voice, kind)
+        if utterance is None:
+            return None
+        if kind in _COMPOSED and self._rng.random() < 0.6:
+            return self._recompose(kind, utterance)
+        return utterance
+
+    def _segments(self, utterance: Utterance) -> list[tuple[Utterance, int, int, str]]:
+        """Pieces of an utterance, one a word: (source, first, last, word)."""
+        parts = getattr(utterance, 'parts', None)
+        if parts is not None:
+            return parts
+        words = utterance.words
+        if not words:
+            return [(utterance, 0, utterance.frames, '')]
+        borders = [0]
+        borders += [(a[2] + b[1] + 1) // 2 for a, b in zip(words, words[1:], strict=False)]
+        borders.append(utterance.frames)
+        return [
+            (utterance, first, last, word[0])
+            for first, last, word in zip(borders, borders[1:], words, strict=False)
+        ]
+
+    def _recompose(self, kind: str, utterance: Utterance) -> Utterance:
+        """Puts other words of the same voice into an utterance's slots."""
+        swaps = _swaps(kind, utterance.meaning, self._rng, set(self._store.words(self._voice)))
+        text = ' '.join(swaps.get(w, w) for w in utterance.text.split())
+        if not swaps or phrases.split_of(text) not in (self._split, phrases.SHARED):
+            return utterance
+        parts = []
+        for part in self._segments(utterance):
+            new = swaps.get(part[3])
+            found = self._store.word(self._rng, self._voice, new) if new else None
+            if new and found is None:
+                return utterance
+            parts.append((*found, new) if found else part)
+        return _Recomposed.of(utterance, parts, text, _swap_meaning(utterance.meaning, swaps))
+
+    def _place(self, segments, hesitate: bool = False, far: bool = False, gain_db=None) -> int:
+        """Places segments at the cursor; returns the frame after the last phoneme."""
+        gain_db = self._gain_db if gain_db is None else gain_db
+        gap_after = int(self._rng.integers(len(segments))) if hesitate and len(segments) > 1 else -1
+        end = self.script.cursor
+        for i, (source, first, last, word) in enumerate(segments):
+            piece = Piece(source, first, last, self.script.cursor, gain_db, far)
+            self.script.pieces.append(piece)
+            end = self.script.cursor + self._word_end(source, first, last, word)
+            if not far and word:
+                self.script.heard.append((word, end))
+            self.script.cursor += last - first
+            if i == gap_after and i + 1 < len(segments):
+                self._hesitate()
+        return end
+
+    def _word_end(self, source: Utterance, first: int, last: int, word: str) -> int:
+        ends = [w[2] for w in source.words if w[0] == word and first < w[2] <= last + 2]
+        return min(ends[0], last) - first if ends else last - first
+
+    def _hesitate(self) -> None:
+        self._pause(0.15, 1.0)
+        filler = self._store.word(self._rng, self._voice, str(self._rng.choice(['er', 'um', 'uh'])))
+        if filler and self._rng.random() < 0.6:
+            source, first, last = filler
+            self.script.pieces.append(
+                Piece(source, first, last, self.script.cursor, self._gain_db - 2)
+            )
+            self.script.cursor += last - first
+        self._pause(0.15, 0.9)
+
+    def _find_cues(self) -> None:
+        """Cue words inside anything but instructions are events of their own."""
+        instruction_ends = set()
+        for piece in self.script.pieces:
+            if piece.source.kind in _INSTRUCTIONS or piece.source.kind == 'command':
+                instruction_ends.update(range(piece.start, piece.start + piece.last - piece.first))
+        for word, end in self.script.heard:
+            if word in CUES and end - 1 not in instruction_ends:
+                self.script.events.append(Event(end, 'cue_word', {'cue': word}))
+
+    # Bystanders
+
+    def _bystander(self) -> None:
+        """Somebody else talks, near by or far away; nothing should happen."""
+        start = self.script.cursor
+        voices = self._store.voices
+        voice = voices[self._rng.integers(len(voices))]
+        far = self._rng.random() < 0.6
+        kind = self._rng.choice(['chatter', 'running_speech', 'command', 'delegate', 'interruption'])
+        utterance = self._store.pick(self._rng, voice, str(kind) if far else 'chatter')
+        if utterance is None:
+            return
+        gain = self._gain_db - (self._rng.uniform(15, 28) if far else self._rng.uniform(3, 10))
+        heard = len(self.script.heard)
+        self._place([(utterance, 0, utterance.frames, '')], far=far, gain_db=gain)
+        del self.script.heard[heard:]
+        if self._rng.random() < 0.4:
+            self.script.cursor = start + int(self._rng.integers(5, 60))
+
+    def _aside(self) -> None:
+        """The user says something that is not meant for the robot."""
+        self._say(str(self._rng.choice(['chatter', 'backchannel'], p=[0.7, 0.3])))
+
+    def _something_idle(self) -> None:
+        draw = self._rng.random()
+        if draw < 0.45:
+            self._aside()
+        elif draw < 0.8:
+            self._bystander()
+        self._pause(0.3, 2.0)
+
+    # Themes
+
+    def _cue(self) -> None:
+        meaning = self._say('cue_set', 0.2)
+        if meaning is None:
+            return self._command()
+        bound = [cue for cue, _ in meaning['cues']]
+        extra = len(bound) == 1 and self._rng.random() < 0.35
+        self._pause(0.5, 1.8)
+        while self._room_left(5):
+            if extra and self._rng.random() < 0.35:
+                more = self._say('cue_set', 0.1)
+                bound += [cue for cue, _ in more['cues']] if more else []
+                extra = False
+            elif self._rng.random() < 0.72:
+                self._cue_or_other(bound)
+            else:
+                self._something_idle()
+            self._pause(0.5, 2.2)
+        if self._rng.random() < 0.35:
+            self._say('cue_cancel' if self._rng.random() < 0.5 else 'interruption')
+            self._pause(0.8, 1.5)
+            self._cue_or_other(bound)
+
+    def _cue_or_other(self, bound: list[str]) -> None:
+        draw = self._rng.random()
+        if draw < 0.55:
+            word = str(self._rng.choice(bound))
+        elif draw < 0.75:
+            word = str(self._rng.choice(sorted(CUES)))
+        else:
+            self._running_speech(bound)
+            return
+        piece = self._store.word(self._rng, self._voice, word)
+        if piece:
+            self._place([(*piece, word)])
+
+    def _running_speech(self, bound: list[str]) -> None:
+        utterance = self._store.pick(self._rng, self._voice, 'running_speech')
+        if utterance is None:
+            return
+        cues = [w for w, _, _ in utterance.words if w in CUES]
+        parts = []
+        for part in self._segments(utterance):
+            if part[3] in cues and self._rng.random() < 0.6:
+                word = str(self._rng.choice(bound))
+                found = self._store.word(self._rng, self._voice, word)
+                part = (*found, word) if found else part
+            parts.append(part)
+        self._place(parts)
+
+    def _time(self) -> None:
+        tries = 0
+        meaning = self._say('time_set', 0.15)
+        while meaning and tries < 6 and meaning.get('every_s', meaning.get('in_s')) > 25:
+            self._undo_last()
+            meaning = self._say('time_set', 0.15)
+            tries += 1
+        if meaning is None:
+            return self._count()
+        seconds = meaning.get('every_s', meaning.get('in_s'))
+        length = seconds * (min(self._rng.integers(2, 5), 28 / seconds) if 'every_s' in meaning else 1.2)
+        until = self.script.cursor + int((length + 1.5) * _SECOND)
+        while self.script.cursor < until - 100:
+            self._pause(0.5, 4.0)
+            if self._rng.random() < 0.4 and self.script.cursor < until - 100:
+                self._something_idle()
+        self.script.cursor = max(until, self.script.cursor)
+        if self._rng.random() < 0.7:
+            self._say('interruption')
+            self._pause(1.0, 2.0)
+            if 'every_s' in meaning and self._rng.random() < 0.4:
+                self.script.cursor += int(seconds * _SECOND)
+
+    def _undo_last(self) -> None:
+        fresh = Script(cursor=int(self._rng.integers(10, 60)), theme=self.script.theme)
+        self.script = fresh
+
+    def _count(self) -> None:
+        meaning = self._say('count_set', 0.15)
+        if meaning is None:
+            return self._command()
+        length = abs(meaning['last'] - meaning['first']) * 0.8 + 1.5
+        finish = self.script.cursor + int(min(length, 18) * _SECOND)
+        self._pause(1.2, 3.5)
+        for _ in range(self._rng.integers(0, 4)):
+            if self.script.cursor > finish:
+                break
+            self._something_idle()
+        draw = self._rng.random()
+        if draw < 0.65 or length > 18:
+            self._say('interruption')
+            self._pause(1.2, 3.0)
+            if self._rng.random() < 0.5:
+                self._say('resume')
+                self._pause(1.5, 5.0)
+                if self._rng.random() < 0.7:
+                    self._say('interruption')
+        else:
+            self.script.cursor = max(self.script.cursor, finish)
+
+    def _command(self) -> None:
+        for _ in range(self._rng.integers(2, 6)):
+            draw = self._rng.random()
+            kind = 'command' if draw < 0.75 else 'ambiguous' if draw < 0.85 else 'address'
+            self._say(kind, 0.2)
+            self._pause(1.0, 2.2)
+            if self._rng.random() < 0.3:
+                self._something_idle()
+            if not self._room_left(5):
+                break
+
+    def _address(self) -> None:
+        for _ in range(self._rng.integers(2, 6)):
+            self._say(str(self._rng.choice(['address', 'chatter', 'interruption', 'command'])))
+            self._pause(0.8, 2.5)
+            if not self._room_left(5):
+                break
+
+    def _delegate(self) -> None:
+        meaning = self._say('delegate', 0.1)
+        if meaning is None:
+            return self._command()
+        asked = self.script.cursor
+        self._pause(0.8, 2.0)
+        arrives = asked + int(self._rng.uniform(1.5, 7.0) * _SECOND)
+        while self.script.cursor < arrives:
+            draw = self._rng.random()
+            if draw < 0.4:
+                self._something_idle()
+            elif draw < 0.6:
+                self._say('command')
+                self._pause(0.8, 1.5)
+            self._pause(0.5, 2.0)
+        if self._rng.random() < 0.9:
+            self._result(arrives)
+        self._pause(3.0, 5.0)
+        if self._rng.random() < 0.3:
+            self._say('interruption')
+            self._pause(0.8, 1.5)
+
+    def _result(self, arrives: int) -> None:
+        choice = self._store.robot_open
+        utterance = choice[self._rng.integers(len(choice))]
+        turn = arrives // 10
+        self.script.typed.append((turn * 10, '<planner>', utterance.text))
+        self.script.events.append(Event(turn * 10 + 6, 'result', {'text': utterance.text}))
+
+    def _idle(self) -> None:
+        while self._room_left(6):
+            self._something_idle()
+            self._pause(0.2, 2.0)
+
+    def _transcribe(self) -> None:
+        """Dense speech with nothing to do but to name the words: cheap practice in hearing."""
+        kinds = ['chatter', 'running_speech', 'cue_word', 'answer_word', 'backchannel']
+        while self._room_left(4):
+            self._say(str(self._rng.choice(kinds, p=[0.35, 0.3, 0.2, 0.1, 0.05])))
+            self._pause(0.05, 0.6)
+
+    def _mixed(self) -> None:
+        """A bit of everything: several habits at once."""
+        kinds = ['cue_set', 'time_set', 'count_set', 'command', 'address', 'cue_word']
+        kinds += ['interruption', 'resume', 'backchannel', 'chatter', 'delegate', 'ambiguous']
+        while self._room_left(6):
+            self._say(str(self._rng.choice(kinds)), 0.1)
+            self._pause(0.6, 3.0)
+
+
+THEMES = {
+    'cue': 0.27,
+    'time': 0.13,
+    'count': 0.14,
+    'command': 0.16,
+    'address': 0.05,
+    'delegate': 0.08,
+    'idle': 0.04,
+    'transcribe': 0.06,
+    'mixed': 0.07,
+}
+_COMPOSED = frozenset(['cue_set', 'command', 'time_set'])
+_SLOT_OF = {'place': 'place', 'object': 'object', 'colour': 'colour'}
+
+
+class _Recomposed(Utterance):
+    """An utterance made of pieces of others."""
+
+    @classmethod
+    def of(cls, base: Utterance, parts, text: str, meaning: dict) -> _Recomposed:
+        made = cls(base.levels_FM, base.words, base.clip, base.kind, meaning, base.voice, text)
+        object.__setattr__(made, 'parts', parts)
+        return made
+
+
+def _swaps(kind: str, meaning: dict, rng: np.random.Generator, known: set[str]) -> dict[str, str]:
+    slots = phrases.grammar()['slots']
+
+    def other(slot: str, taken) -> str:
+        words = [w for w in slots[slot] if w in known and w not in taken]
+        return str(rng.choice(words)) if words else ''
+
+    swaps: dict[str, str] = {}
+    if kind == 'cue_set':
+        for cue, answer in meaning['cues']:
+            swaps[cue] = other('cue', set(swaps.values()) | {c for c, _ in meaning['cues']})
+            if rng.random() < 0.7 and answer not in swaps:
+                swaps[answer] = other('answer', set())
+    elif kind == 'time_set' and meaning['answer'] in slots['answer'] and meaning['answer'] != 'now':
+        swaps[meaning['answer']] = other('answer', set())
+    elif kind == 'command':
+        for name, slot in _SLOT_OF.items():
+            value = meaning['arguments'].get(name)
+            if value and ' ' not in value:
+                swaps[value] = other(slot, set())
+    return {old: new for old, new in swaps.items() if new}
+
+
+def _swap_meaning(meaning, swaps: dict[str, str]):
+    if isinstance(meaning, dict):
+        return {key: _swap_meaning(value, swaps) for key, value in meaning.items()}
+    if isinstance(meaning, list | tuple):
+        return [_swap_meaning(value, swaps) for value in meaning]
+    return swaps.get(meaning, meaning) if isinstance(meaning, str) else meaning

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training sessions, made up on the fly from the speech store."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..mel import MELS
+from ..tokens import Vocabulary, normalise
+from .features import Utterance
+from .ideal import TURN_FRAMES, IdealPartner
+from .mixing import Piece, add_power, colour, own_power, to_log
+from .scripts import THEMES, Script, ScriptWriter
+from .store import SpeechStore
+from .tensors import Session
+
+FLOOR_LOG = -4.3
+
+
+class SessionFactory:
+    """Makes sessions without end.
+
+    Args:
+        store: Utterances to build from.
+        vocabulary: Token ids.
+        seed: Seed; the same seed and store give the same sessions.
+        themes: Share of each theme; default `scripts.THEMES`.
+        voice_weights: Relative share of each voice.
+        split: Text split of composed phrases.
+    """
+
+    def __init__(
+        self,
+        store: SpeechStore,
+        vocabulary: Vocabulary,
+        seed: int,
+        themes: dict[str, float] | None = None,
+        voice_weights: dict[str, float] | None = None,
+        split: str = 'train',
+    ):
+        self._store, self._vocabulary, self._split = store, vocabulary, split
+        self._rng = np.random.default_rng(seed)
+        themes = themes or THEMES
+        self._themes = list(themes)
+        self._theme_p = np.array(list(themes.values())) / sum(themes.values())
+        weights = [(voice_weights or {}).get(voice, 1.0) for voice in store.voices]
+        self._voice_p = np.array(weights) / sum(weights)
+
+    def make(self) -> Session:
+        """One session with everything that the model reads and should say."""
+        rng = self._rng
+        theme = str(rng.choice(self._themes, p=self._theme_p))
+        voice = str(rng.choice(self._store.voices, p=self._voice_p))
+        limit = int(rng.choice([700, 1000, 1400]))
+        writer = ScriptWriter(self._store, rng, voice, self._split, limit)
+        script = writer.write(theme)
+        turns = min(320, (script.cursor + int(rng.integers(40, 120))) // TURN_FRAMES)
+        targets = IdealPartner(
+            lambda text: self._store.robot(rng, text), turns, _user_speaks(script, turns)
+        ).run(script.events)
+        return self._session(script, targets, turns)
+
+    def _session(self, script: Script, targets, turns: int) -> Session:
+        rng, ids = self._rng, self._vocabulary.ids
+        frames = turns * TURN_FRAMES
+        user = self._microphone(script, targets, frames)
+        delay = int(rng.choice([0, 0, 0, 1, 2]))
+        own = own_power(targets.own, frames, delay) * colour(rng)
+        own += np.float32(10 ** (2 * -5.0))
+        text_in: list[list[int]] = [[] for _ in range(turns)]
+        for frame, role, text in script.typed:
+            if frame // TURN_FRAMES < turns:
+                text_in[frame // TURN_FRAMES] += [
+                    ids[role],
+                    *self._vocabulary.encode(text),
+                    ids['<end>'],
+                ]
+        for turn, done in enumerate(targets.read_done):
+            if done:
+                text_in[turn].append(ids['<read_done>'])
+        heard: list[list[int]] = [[] for _ in range(turns)]
+        for word, end in script.heard:
+            turn = (end + 1) // TURN_FRAMES
+            if turn < turns:
+                heard[turn] += [self._vocabulary.word_id(part) for part in normalise(word)]
+        shape = (turns, TURN_FRAMES, MELS)
+        return Session(
+            to_log(user).reshape(shape),
+            to_log(own).reshape(shape),
+            text_in,
+            [[ids[token] for token in tokens] for tokens in targets.tokens],
+            targets.speak,
+            heard,
+            start_turn=int(rng.integers(0, 18_000)) if rng.random() < 0.5 else 0,
+            theme=script.theme,
+        )
+
+    def _microphone(self, script: Script, targets, frames: int) -> np.ndarray:
+        rng = self._rng
+        power = np.full((frames, MELS), 10 ** (2 * FLOOR_LOG), np.float32)
+        power *= rng.chisquare(4, power.shape).astype(np.float32) / 4 * colour(rng)
+        mouth = colour(rng)
+        far = colour(rng, far=True)
+        for piece in script.pieces:
+            add_power(power, piece, far if piece.far else mouth)
+        self._add_sounds(power)
+        if rng.random() < 0.45:
+            self._add_echo(power, targets)
+        return power
+
+    def _add_sounds(self, power: np.ndarray) -> None:
+        rng = self._rng
+        if not self._store.sounds or rng.random() < 0.25:
+            return
+        for _ in range(1 if rng.random() < 0.8 else 2):
+            sound: Utterance = self._store.sounds[rng.integers(len(self._store.sounds))]
+            gain_db = float(rng.uniform(-42, -12))
+            tint = colour(rng)
+            start = int(rng.integers(0, max(1, len(power) // 2))) if rng.random() < 0.3 else 0
+            while start < len(power):
+                first = int(rng.integers(0, max(1, sound.frames // 2)))
+                add_power(power, Piece(sound, first, sound.frames, start, gain_db), tint)
+                start += sound.frames - first
+                if rng.random() < 0.2:
+                    break
+
+    def _add_echo(self, power: np.ndarray, targets) -> None:
+        rng = self._rng
+        frames = len(power)
+        echo = own_power(targets.own, frames, int(rng.integers(1, 13)))
+        gain_db = rng.uniform(-22, -4)
+        power += echo * colour(rng) * np.float32(10 ** (gain_db / 10))
+
+
+def _user_speaks(script: Script, turns: int) -> np.ndarray:
+    speaks = np.zeros(turns, bool)
+    for piece in script.pieces:
+        if not piece.far:
+            first = piece.start // TURN_FRAMES
+            speaks[first : (piece.start + piece.last - piece.first) // TURN_FRAMES + 1] = True
+    return speaks

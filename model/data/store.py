@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Utterances to build sessions from, by kind of phrase, by voice and by word."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+
+from .features import Utterance
+
+_MARGIN = 1
+
+
+class SpeechStore:
+    """Looks utterances up.
+
+    Args:
+        utterances: What people say.
+        robot: What the robot says, in its own voice.
+        sounds: Noise and music.
+    """
+
+    def __init__(
+        self, utterances: list[Utterance], robot: list[Utterance], sounds: list[Utterance]
+    ):
+        self.sounds = sounds
+        self._by_voice: dict[str, dict[str, list[Utterance]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        self._by_word: dict[str, dict[str, list[tuple[Utterance, int, int]]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        self._robot: dict[str, list[Utterance]] = defaultdict(list)
+        self.robot_open = [u for u in robot if u.kind == 'robot_open']
+        for utterance in utterances:
+            self._by_voice[utterance.voice][utterance.kind].append(utterance)
+            for word, first, last in utterance.words:
+                if utterance.kind != 'chatter':
+                    self._by_word[utterance.voice][word].append((utterance, first, last))
+        for utterance in robot:
+            self._robot[utterance.text].append(utterance)
+        self.voices = sorted(self._by_voice)
+        self.natural: dict[str, float] = {}
+
+    def kinds(self, voice: str) -> dict[str, list[Utterance]]:
+        """All utterances of a voice by kind."""
+        return self._by_voice[voice]
+
+    def pick(self, rng: np.random.Generator, voice: str, kind: str) -> Utterance | None:
+        """A random utterance, None if the voice has none of this kind."""
+        choice = self._by_voice[voice].get(kind)
+        return choice[rng.integers(len(choice))] if choice else None
+
+    def word(
+        self, rng: np.random.Generator, voice: str, word: str
+    ) -> tuple[Utterance, int, int] | None:
+        """A piece (utterance, first frame, last frame) in which a voice says a word."""
+        choice = self._by_word[voice].get(word)
+        if not choice:
+            return None
+        utterance, first, last = choice[rng.integers(len(choice))]
+        return utterance, max(0, first - _MARGIN), min(utterance.frames, last + _MARGIN)
+
+    def words(self, voice: str) -> list[str]:
+        """Words that a voice has said."""
+        return list(self._by_word[voice])
+
+    def robot(self, rng: np.random.Generator, text: str) -> Utterance:
+        """The robot saying a text that is in its bank.
+
+        Raises:
+            KeyError: It never said that.
+        """
+        takes = self._robot[text]
+        if not takes:
+            raise KeyError(f'robot phrase: {text!r} is not in the bank')
+        return takes[rng.integers(len(takes))]
+
+    def robot_says(self, text: str) -> bool:
+        """Whether the bank has the robot saying this text."""
+        return text in self._robot

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns sessions into the arrays that a training step reads.
+
+Legend: B sessions, N micro-turns, T tokens, M mel bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..tokens import Vocabulary
+
+HEARD_SLOTS = 2
+
+
+@dataclass
+class Session:
+    """One training session.
+
+    Attributes:
+        user_NFM: (N, 10, M) float32 in [0, 1], user mel frames.
+        own_NFM: (N, 10, M) own voice.
+        text_in: Per micro-turn, input tokens.
+        out: Per micro-turn, output tokens before the boundary.
+        speak: Per micro-turn, whether the boundary is `<speak>`.
+        heard: Per micro-turn, ids of the user's words that ended.
+        start_turn: Number of the first micro-turn on the robot's clock.
+        frames_N: (N, 2, h, w, 3) uint8 or None.
+        phase_N3: (N, 3) float32 (cos, sin, moving) of the visible movement or None.
+        theme: What the session practises, for statistics.
+    """
+
+    user_NFM: np.ndarray
+    own_NFM: np.ndarray
+    text_in: list[list[int]]
+    out: list[list[int]]
+    speak: list[bool]
+    heard: list[list[int]]
+    start_turn: int = 0
+    frames_N: np.ndarray | None = None
+    phase_N3: np.ndarray | None = None
+    theme: str = ''
+
+
+@dataclass
+class Batch:
+    """Arrays of one training step; positions are flat indices into (B, T).
+
+    Attributes:
+        ids_BT: (B, T) int32 token ids.
+        user_BNFM, own_BNFM: (B, N, 10, M) uint8 of [0, 1].
+        turn_pos_BN: (B, N) position of the boundary that opens a micro-turn.
+        audio_pos_BN: (B, N) position of the first of the two user-audio tokens.
+        clock_BN: (B, N) int64 number of the micro-turn on the robot's clock.
+        valid_BN: (B, N) bool.
+        label_BT: (B, T) int64 next output token, -100 elsewhere.
+        heard_BNS: (B, N, S) int64 words that ended, -100 beyond the session.
+        video: None or (session rows, frames (R, N, 2, h, w, 3) uint8, phase (R, N, 3), positions).
+    """
+
+    ids_BT: np.ndarray
+    user_BNFM: np.ndarray
+    own_BNFM: np.ndarray
+    turn_pos_BN: np.ndarray
+    audio_pos_BN: np.ndarray
+    clock_BN: np.ndarray
+    valid_BN: np.ndarray
+    label_BT: np.ndarray
+    heard_BNS: np.ndarray
+    video_pos_BN: np.ndarray | None = None
+    frames_BN: np.ndarray | None = None
+    phase_BN3: np.ndarray | None = None
+    themes: list[str] = field(default_factory=list)
+
+
+def collate(
+    sessions: list[Session], vocabulary: Vocabulary, rng, replace: float = 0.05, length: int = 0
+) -> Batch:
+    """Lays sessions out as token sequences.
+
+    Args:
+        sessions: Sessions of similar length, either all with frames or all without.
+        vocabulary: Token ids.
+        rng: Random numbers.
+        replace: Share of fed-back boundaries that are flipped, so that closed loop is as good as
+            teacher-forced.
+        length: Padded length; 0 for the longest session's.
+    """
+    ids = vocabulary.ids
+    silent, speak, audio, video = (ids[t] for t in ('<silent>', '<speak>', '<audio>', '<video>'))
+    has_video = sessions[0].frames_N is not None
+    rows = [_layout(s, silent, speak, audio, video, rng, replace) for s in sessions]
+    length = length or max(len(row[0]) for row in rows)
+    turns = max(len(s.out) for s in sessions)
+    count = len(sessions)
+    batch = Batch(
+        np.zeros((count, length), np.int64),
+        *(np.zeros((count, turns, *sessions[0].user_NFM.shape[1:]), np.uint8) for _ in range(2)),
+        *(np.zeros((count, turns), np.int64) for _ in range(3)),
+        np.zeros((count, turns), bool),
+        np.full((count, length), -100, np.int64),
+        np.full((count, turns, HEARD_SLOTS), -100, np.int64),
+        themes=[s.theme for s in sessions],
+    )
+    if has_video:
+        batch.video_pos_BN = np.zeros((count, turns), np.int64)
+        batch.frames_BN = np.zeros((count, turns, *sessions[0].frames_N.shape[1:]), np.uint8)
+        batch.phase_BN3 = np.full((count, turns, 3), np.nan, np.float32)
+    for b, (session, row) in enumerate(zip(sessions, rows, strict=True)):
+        _fill(batch, b, session, row, has_video)
+    return batch
+
+
+def _layout(session, silent, speak, audio, video, rng, replace):
+    tokens, labels, turn_pos, audio_pos = [], [], [], []
+    boundary = silent
+    has_video = session.frames_N is not None
+    for n, out in enumerate(session.out):
+        turn_pos.append(len(tokens))
+        flip = rng.random() < replace
+        tokens += [(speak if boundary == silent else silent) if flip else boundary]
+        if has_video:
+            tokens.append(video)
+        audio_pos.append(len(tokens))
+        tokens += [audio, audio, *session.text_in[n]]
+        labels += [-100] * (len(tokens) - len(labels) - 1)
+        boundary = speak if session.speak[n] else silent
+        tokens += out
+        labels += [*out, boundary]
+    return tokens, labels, turn_pos, audio_pos
+
+
+def _fill(batch: Batch, b: int, session: Session, row, has_video: bool) -> None:
+    tokens, labels, turn_pos, audio_pos = row
+    turns = len(session.out)
+    batch.ids_BT[b, : len(tokens)] = tokens
+    batch.label_BT[b, : len(labels)] = labels
+    batch.user_BNFM[b, :turns] = np.round(session.user_NFM * 255)
+    batch.own_BNFM[b, :turns] = np.round(session.own_NFM * 255)
+    batch.turn_pos_BN[b, :turns] = turn_pos
+    batch.audio_pos_BN[b, :turns] = audio_pos
+    batch.clock_BN[b, :turns] = session.start_turn + np.arange(turns)
+    batch.valid_BN[b, :turns] = True
+    batch.heard_BNS[b, :turns] = 0
+    for n, words in enumerate(session.heard):
+        batch.heard_BNS[b, n, : len(words[:HEARD_SLOTS])] = words[:HEARD_SLOTS]
+    if has_video:
+        batch.video_pos_BN[b, :turns] = np.asarray(turn_pos) + 1
+        batch.frames_BN[b, :turns] = session.frames_N
+        if session.phase_N3 is not None:
+            batch.phase_BN3[b, :turns] = session.phase_N3

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole network: front ends, transformer and heads, apart from the flow head.
+
+Legend: B sessions, N micro-turns, T tokens, F mel frames of a micro-turn, M mel bins, D width,
+V vocabulary, S transcript slots.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .config import TransformerConfig
+from .transformer import Transformer
+
+
+@dataclass(frozen=True)
+class NetConfig:
+    """Shape of an `InteractionNet`.
+
+    Attributes:
+        transformer: The decoder.
+        mels: Mel bins.
+        turn_frames: Mel frames in a micro-turn.
+        audio_tokens: User-audio tokens in a micro-turn; divides `turn_frames`.
+        audio_hidden: Hidden width of the audio front end.
+        clock_periods: Periods of the clock features; the shortest is 2 micro-turns.
+        heard_slots: Words that may end in one micro-turn.
+        video_hidden: Hidden width of the patch encoder; 0 for a network without eyes.
+        video_patches: Rows and columns of 40x40 patches.
+    """
+
+    transformer: TransformerConfig
+    mels: int = 64
+    turn_frames: int = 10
+    audio_tokens: int = 2
+    audio_hidden: int = 384
+    clock_periods: int = 12
+    heard_slots: int = 2
+    video_hidden: int = 0
+    video_patches: tuple[int, int] = (2, 3)
+
+
+class AudioFrontEnd(nn.Module):
+    """Merges mel frames into tokens: this token's frames and as many before them.
+
+    Levels are embedded linearly: a per-channel table whose rows lie on a line.
+    """
+
+    def __init__(self, frames: int, mels: int, hidden: int, width: int):
+        super().__init__()
+        self.scale = nn.Linear(frames * mels, hidden)
+        self.mix = nn.Linear(hidden, width, bias=False)
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+
+    def forward(self, levels_XK: Tensor) -> Tensor:
+        """(..., frames * mels) levels in [-1, 1] -> (..., width)."""
+        return self.norm(self.mix(functional.gelu(self.scale(levels_XK), approximate='tanh')))
+
+
+class VideoFrontEnd(nn.Module):
+    """Patches of the newest frame and its difference to the one before, merged to one token."""
+
+    def __init__(self, patches: tuple[int, int], hidden: int, width: int):
+        super().__init__()
+        # 40x40 pixels fold 5, 2, 4 as in the public hMLP; colour and difference are channels.
+        self.fold5 = nn.Linear(6 * 25, 32, bias=False)
+        self.fold2 = nn.Linear(32 * 4, 64, bias=False)
+        self.fold4 = nn.Linear(64 * 16, hidden, bias=False)
+        self.norms = nn.ModuleList(nn.RMSNorm(n, eps=1e-6) for n in (32, 64, hidden))
+        self.merge = nn.Linear(hidden * patches[0] * patches[1], width, bias=False)
+        self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.patches = patches
+
+    def forward(self, frames_X2HWC: Tensor) -> Tensor:
+        """(X, 2, 40 r, 40 c, 3) uint8, oldest first -> (X, width)."""
+        rows, columns = self.patches
+        count = frames_X2HWC.shape[0]
+        new = frames_X2HWC[:, 1].float() / 127.5 - 1
+        difference = (frames_X2HWC[:, 1].float() - frames_X2HWC[:, 0].float()) / 32
+        x = torch.cat([new, difference.clamp(-4, 4)], dim=-1)
+        x = x.view(count, rows * 8, 5, columns * 8, 5, 6).transpose(2, 3)
+        x = self._fold(x.reshape(count, rows * 8, columns * 8, 150), self.fold5, 0)
+        x = x.view(count, rows * 4, 2, columns * 4, 2, 32).transpose(2, 3)
+        x = self._fold(x.reshape(count, rows * 4, columns * 4, 128), self.fold2, 1)
+        x = x.view(count, rows, 4, columns, 4, 64).transpose(2, 3)
+        x = self._fold(x.reshape(count, rows, columns, 1024), self.fold4, 2)
+        return self.norm(self.merge(x.reshape(count, -1)))
+
+    def _fold(self, x: Tensor, fold: nn.Linear, level: int) -> Tensor:
+        return functional.gelu(self.norms[level](fold(x)), approximate='tanh')
+
+
+class InteractionNet(nn.Module):
+    """Front ends, decoder, output head, transcript head and movement head.
+
+    Args:
+        config: Its shape.
+    """
+
+    def __init__(self, config: NetConfig):
+        super().__init__()
+        self.config = config
+        width = config.transformer.width
+        token_frames = config.turn_frames // config.audio_tokens
+        self.transformer = Transformer(config.transformer)
+        self.user = AudioFrontEnd(2 * token_frames, config.mels, config.audio_hidden, width)
+        self.own = AudioFrontEnd(config.turn_frames, config.mels, config.audio_hidden // 3, width)
+        self.clock = nn.Linear(2 * config.clock_periods, width, bias=False)
+        self.heard = nn.Linear(width, config.heard_slots * config.transformer.vocab, bias=False)
+        self.video = None
+        if config.video_hidden:
+            self.video = VideoFrontEnd(config.video_patches, config.video_hidden, width)
+            self.movement = nn.Linear(width, 3)
+
+    def user_tokens(self, user_BNFM: Tensor, before_BFM: Tensor) -> Tensor:
+        """User audio of whole micro-turns as tokens.
+
+        Args:
+            user_BNFM: (B, N, F, M) levels in [0, 1].
+            before_BFM: (B, F // audio_tokens, M) frames before the first.
+
+        Returns:
+            (B, N, audio_tokens, D).
+        """
+        batch, turns, frames, mels = user_BNFM.shape
+        step = frames // self.config.audio_tokens
+        whole = torch.cat([before_BFM, user_BNFM.reshape(batch, turns * frames, mels)], dim=1)
+        windows = whole.unfold(1, 2 * step, step).transpose(2, 3)
+        tokens = self.user(windows.reshape(batch, -1, 2 * step * mels) * 2 - 1)
+        return tokens.view(batch, turns, self.config.audio_tokens, -1)
+
+    def turn_tokens(self, own_BNFM: Tensor, clock_BN: Tensor) -> Tensor:
+        """What is added to the boundary that opens a micro-turn: own voice and the time.
+
+        Args:
+            own_BNFM: (B, N, F, M) levels in [0, 1].
+            clock_BN: (B, N) number of the micro-turn.
+
+        Returns:
+            (B, N, D).
+        """
+        own = self.own(own_BNFM.flatten(2) * 2 - 1)
+        return own + self.clock(self.clock_features(clock_BN).to(own.dtype))
+
+    def clock_features(self, clock_BN: Tensor) -> Tensor:
+        """(..., 2 periods) sine and cosine of the time at periods of 2.2, 3.6, 6, ... turns."""
+        steps = torch.arange(self.config.clock_periods, device=clock_BN.device)
+        periods = (2.2 * 1.65 ** steps.double())
+        angle = 2 * math.pi * (clock_BN[..., None].double() / periods)
+        return torch.cat([angle.sin(), angle.cos()], dim=-1).float()
+
+    def assemble(self, batch: dict[str, Tensor]) -> Tensor:
+        """(B, T, D) input of the decoder for a whole batch (see `data.tensors.Batch`)."""
+        x = self.transformer.embed(batch['ids'])
+        rows, length, width = x.shape
+        user = batch['user'].to(x.dtype) / 255
+        before = user.new_zeros(rows, user.shape[2] // self.config.audio_tokens, user.shape[3])
+        tokens = self.user_tokens(user, before)
+        turn = self.turn_tokens(batch['own'].to(x.dtype) / 255, batch['clock'])
+        offset = torch.arange(rows, device=x.device)[:, None] * length
+        valid = batch['valid']
+        first = (offset + batch['audio_pos'])[valid]
+        places = [(offset + batch['turn_pos'])[valid]]
+        places += [first + i for i in range(self.config.audio_tokens)]
+        values = [turn[valid]]
+        values += [tokens[:, :, i][valid] for i in range(self.config.audio_tokens)]
+        if 'frames' in batch:
+            seen = batch['frames'][valid]
+            places.append((offset + batch['video_pos'])[valid])
+            values.append(self.video(seen))
+        flat = x.reshape(-1, width)
+        flat = flat.index_add(0, torch.cat(places), torch.cat(values).to(flat.dtype))
+        return flat.view(rows, length, width)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """(B, T, D) hidden states of a batch."""
+        return self.transformer(self.assemble(batch))
+
+    def hear(self, h_XD: Tensor) -> Tensor:
+        """(X, S, V) transcript logits at the last user-audio token of micro-turns."""
+        return self.heard(h_XD).view(*h_XD.shape[:-1], self.config.heard_slots, -1)

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains the interaction network: `python -m interaction_node.model.train --minutes 60`.
+
+The learning rate warms up, stays, and decays only in a last phase (`--decay-minutes`), and an
+average of the weights is kept all along: a run can be stopped, resumed and prolonged at any time.
+
+Legend: B sessions, N micro-turns, T tokens, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import signal
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from tqdm import tqdm
+
+from .checkpoint import build_net, preset
+from .data.feed import Feed
+from .data.tensors import Batch
+from .interaction_net import InteractionNet
+from .tokens import default_vocabulary
+
+BOUNDARY_WEIGHT = 0.4
+HEARD_WEIGHT = 0.5
+NO_WORD_WEIGHT = 0.3
+MOVEMENT_WEIGHT = 0.3
+AVERAGE = 0.999
+
+
+@dataclasses.dataclass
+class Losses:
+    """Losses of one batch, for the optimiser and for the curves.
+
+    Attributes:
+        total: What is minimised.
+        out: Cross-entropy of output tokens other than boundaries.
+        boundary: Cross-entropy of boundaries.
+        heard: Cross-entropy of the words that ended.
+        out_correct: Share of output tokens predicted exactly.
+        heard_correct: Share of heard words predicted exactly.
+    """
+
+    total: Tensor
+    out: float
+    boundary: float
+    heard: float
+    out_correct: float
+    heard_correct: float
+
+
+def to_tensors(batch: Batch, device: torch.device) -> dict[str, Tensor]:
+    """Arrays of a batch as tensors on a device, under the names that `InteractionNet` reads."""
+    arrays = {
+        'ids': batch.ids_BT,
+        'user': batch.user_BNFM,
+        'own': batch.own_BNFM,
+        'turn_pos': batch.turn_pos_BN,
+        'audio_pos': batch.audio_pos_BN,
+        'clock': batch.clock_BN,
+        'valid': batch.valid_BN,
+        'label': batch.label_BT,
+        'heard': batch.heard_BNS,
+        'video_pos': batch.video_pos_BN,
+        'frames': batch.frames_BN,
+        'phase': batch.phase_BN3,
+    }
+    return {
+        name: torch.from_numpy(array).to(device)
+        for name, array in arrays.items()
+        if array is not None
+    }
+
+
+def compute_losses(net: InteractionNet, batch: dict[str, Tensor], boundaries: Tensor) -> Losses:
+    """Losses of one batch.
+
+    Args:
+        net: The network.
+        batch: From `to_tensors`.
+        boundaries: (V,) bool, which tokens are boundaries.
+    """
+    h_BTD = net(batch)
+    label = batch['label'].flatten()
+    asked = label >= 0
+    wanted = label[asked]
+    logits = net.transformer.logits(h_BTD.flatten(0, 1)[asked]).float()
+    each = functional.cross_entropy(logits, wanted, reduction='none')
+    is_boundary = boundaries[wanted]
+    weight = torch.where(is_boundary, BOUNDARY_WEIGHT, 1.0)
+    out_loss = (each * weight).sum() / weight.sum()
+    heard_loss, heard_correct = _heard_loss(net, h_BTD, batch)
+    total = out_loss + HEARD_WEIGHT * heard_loss
+    if 'phase' in batch:
+        total = total + MOVEMENT_WEIGHT * _movement_loss(net, h_BTD, batch)
+    with torch.no_grad():
+        out = ~is_boundary
+        correct = (logits.argmax(-1) == wanted)[out].float().mean()
+    return Losses(
+        total,
+        each[out].mean().item(),
+        each[is_boundary].mean().item(),
+        heard_loss.item(),
+        correct.item(),
+        heard_correct,
+    )
+
+
+def _at_last_audio(h_BTD: Tensor, batch: dict[str, Tensor], tokens: int) -> Tensor:
+    rows, length, _ = h_BTD.shape
+    offset = torch.arange(rows, device=h_BTD.device)[:, None] * length
+    return h_BTD.flatten(0, 1)[(offset + batch['audio_pos'] + tokens - 1)[batch['valid']]]
+
+
+def _heard_loss(net: InteractionNet, h_BTD: Tensor, batch: dict[str, Tensor]):
+    h_XD = _at_last_audio(h_BTD, batch, net.config.audio_tokens)
+    logits = net.hear(h_XD).flatten(0, 1).float()
+    wanted = batch['heard'][batch['valid']].flatten()
+    each = functional.cross_entropy(logits, wanted, reduction='none')
+    word = wanted > 0
+    weight = torch.where(word, 1.0, NO_WORD_WEIGHT)
+    with torch.no_grad():
+        correct = (logits.argmax(-1) == wanted)[word].float().mean().item() if word.any() else 0.0
+    return (each * weight).sum() / weight.sum(), correct
+
+
+def _movement_loss(net: InteractionNet, h_BTD: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    h_XD = _at_last_audio(h_BTD, batch, net.config.audio_tokens)
+    wanted = batch['phase'][batch['valid']]
+    known = ~torch.isnan(wanted[:, 0])
+    if not known.any():
+        return h_BTD.sum() * 0
+    guess = net.movement(h_XD[known]).float()
+    wanted = wanted[known]
+    moving = functional.binary_cross_entropy_with_logits(guess[:, 2], wanted[:, 2])
+    phase = ((guess[:, :2] - wanted[:, :2]) ** 2).sum(-1) * wanted[:, 2]
+    return moving + phase.sum() / wanted[:, 2].sum().clamp(min=1)
+
+
+class Trainer:
+    """State of a training run: weights, their average, optimiser, step count.
+
+    Args:
+        folder: Where checkpoints and curves go.
+        preset_name: Preset of a new run; a run that exists in `folder` is resumed.
+        learning_rate: Peak learning rate.
+        device: Where to train.
+    """
+
+    def __init__(self, folder: Path, preset_name: str, learning_rate: float, device: str):
+        self.folder, self.device = folder, torch.device(device)
+        self.config = preset(preset_name, len(default_vocabulary()))
+        self.net = build_net(self.config).to(self.device)
+        self.average = build_net(self.config).to(self.device)
+        self.average.load_state_dict(self.net.state_dict())
+        groups: list[dict] = [{'params': [], 'weight_decay': 0.05}, {'params': []}]
+        for name, parameter in self.net.named_parameters():
+            small = parameter.dim() < 2 or name.endswith(('weight_KC', 'rel_proj_RE'))
+            groups[small]['params'].append(parameter)
+        self.optimiser = torch.optim.AdamW(
+            groups, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+        )
+        self.learning_rate, self.step, self.trained_s = learning_rate, 0, 0.0
+        self.compiled = self.net
+        folder.mkdir(parents=True, exist_ok=True)
+        self._resume()
+        ids = default_vocabulary().ids
+        self.boundaries = torch.zeros(len(ids), dtype=torch.bool, device=self.device)
+        self.boundaries[[ids['<silent>'], ids['<speak>']]] = True
+
+    @property
+    def path(self) -> Path:
+        """The resumable checkpoint."""
+        return self.folder / 'state.pt'
+
+    def _resume(self) -> None:
+        if not self.path.exists():
+            return
+        state = torch.load(self.path, map_location=self.device, weights_only=True)
+        self.net.load_state_dict(state['net'], strict=False)
+        self.average.load_state_dict(state['average'], strict=False)
+        self.optimiser.load_state_dict(state['optimiser'])
+        self.step, self.trained_s = state['step'], state['trained_s']
+
+    def save(self) -> None:
+        """Writes the checkpoint; a crash while writing leaves the old one."""
+        fresh = self.path.with_suffix('.new')
+        torch.save(
+            {
+                'net': self.net.state_dict(),
+                'average': self.average.state_dict(),
+                'optimiser': self.optimiser.state_dict(),
+                'step': self.step,
+                'trained_s': self.trained_s,
+            },
+            fresh,
+        )
+        fresh.replace(self.path)
+
+    def rate(self, decay: float) -> float:
+        """Learning rate now; `decay` runs from 0 to 1 in the last phase."""
+        warm = min(1.0, (self.step + 1) / 200)
+        return self.learning_rate * warm * (1 - math.sqrt(decay) * 0.98)
+
+    def train_step(self, batch: Batch, decay: float = 0.0) -> Losses:
+        """One step of the optimiser."""
+        tensors = to_tensors(batch, self.device)
+        rate = self.rate(decay)
+        for group in self.optimiser.param_groups:
+            group['lr'] = rate
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            losses = compute_losses(self.net, tensors, self.boundaries)
+        losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self._update_average()
+        self.step += 1
+        return losses
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        weight = min(AVERAGE, (self.step + 1) / (self.step + 10))
+        averaged, current = list(self.average.parameters()), list(self.net.parameters())
+        torch._foreach_lerp_(averaged, current, 1 - weight)
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Trains for some minutes and leaves checkpoint and curves."""
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+    trainer = Trainer(arguments.folder, arguments.preset, arguments.rate, arguments.device)
+    feed = Feed(
+        arguments.bank,
+        arguments.seed + trainer.step,
+        arguments.tokens,
+        arguments.variants,
+        arguments.refresh_minutes * 60,
+    )
+    stop = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+    signal.signal(signal.SIGINT, lambda *_: stop.append(True))
+    curves = (arguments.folder / 'curves.jsonl').open('a', encoding='utf-8')
+    begun = last_save = time.monotonic()
+    total_s = arguments.minutes * 60
+    bar = tqdm(total=round(total_s), unit='s', desc='training', smoothing=0)
+    sums: dict[str, float] = {}
+    since = 0
+    while not stop and (elapsed := time.monotonic() - begun) < total_s:
+        decay_s = arguments.decay_minutes * 60
+        decay = max(0.0, (elapsed - (total_s - decay_s)) / decay_s) if decay_s else 0.0
+        started = time.monotonic()
+        batch = feed.next()
+        waited = time.monotonic() - started
+        losses = trainer.train_step(batch, decay)
+        took = time.monotonic() - started
+        trainer.trained_s += took
+        since += 1
+        figures = dataclasses.asdict(losses) | {
+            'total': losses.total.item(),
+            'step_s': took,
+            'wait_s': waited,
+            'turns': int(batch.valid_BN.sum()),
+            'tokens': int(batch.ids_BT.size),
+        }
+        for name, value in figures.items():
+            sums[name] = sums.get(name, 0.0) + value
+        bar.update(round(time.monotonic() - begun) - bar.n)
+        if since == 20:
+            row = {name: round(value / since, 5) for name, value in sums.items()}
+            row |= {'step': trainer.step, 'trained_s': round(trainer.trained_s)}
+            curves.write(json.dumps(row) + '\n')
+            curves.flush()
+            bar.set_postfix(
+                step=trainer.step,
+                out=f'{row["out_correct"]:.2f}',
+                heard=f'{row["heard_correct"]:.2f}',
+            )
+            sums, since = {}, 0
+        if time.monotonic() - last_save > arguments.save_minutes * 60:
+            trainer.save()
+            last_save = time.monotonic()
+    trainer.save()
+    feed.close()
+    bar.close()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description='Train the interaction network.')
+    parser.add_argument('--minutes', type=float, default=60, help='how long to train')
+    parser.add_argument('--decay-minutes', type=float, default=0, help='length of the last phase')
+    parser.add_argument('--folder', type=Path, default=Path('.cache/train/nano'))
+    parser.add_argument('--bank', type=Path, default=Path('.cache/bank'), help='phrase bank')
+    parser.add_argument('--preset', default='nano')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--rate', type=float, default=1.5e-3, help='peak learning rate')
+    parser.add_argument('--tokens', type=int, default=8192, help='padded tokens in a batch')
+    parser.add_argument('--variants', type=int, default=4, help='augmentations of each clip')
+    parser.add_argument('--refresh-minutes', type=float, default=0, help='read a grown bank again')
+    parser.add_argument('--save-minutes', type=float, default=5)
+    parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--seed', type=int, default=0)
+    train(parser.parse_args())
+
+
+if __name__ == '__main__':
+    main()
