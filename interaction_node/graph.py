@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one description of the graph: which nodes there are, what they are called, how they are set.
+
+The launch files, the evaluation through the live graph and the demonstration all start from here,
+so that they start the same thing. Nothing in here needs ROS.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PACKAGE = 'duplex_interaction'
+PROFILE_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+TRUE_FALSE = ('true', 'false')
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """A kind of node that the graph may hold.
+
+    Attributes:
+        executable: Name of the program, of its module in `interaction_node`, and of the ROS node.
+        switch: Argument that says whether it runs.
+        runs: Whether it runs unless the switch says otherwise.
+        description: What it does, one line.
+        lifecycle: Whether it is a lifecycle node.
+    """
+
+    executable: str
+    switch: str
+    runs: bool
+    description: str
+    lifecycle: bool = False
+
+
+NODES = (
+    NodeSpec('microphone_node', 'microphone', True, 'a microphone or a sound file, to audio'),
+    NodeSpec('camera_file_node', 'camera', False, 'a video file, to image'),
+    NodeSpec('interaction_node', 'interaction', True, 'the interaction model', lifecycle=True),
+    NodeSpec('speaker_node', 'speaker', True, 'speech, to a loudspeaker or a sound file'),
+    NodeSpec('planner_node', 'planner', True, 'the background planner'),
+    NodeSpec('action_gate_node', 'gate', True, 'the only node that may drive the robot'),
+    NodeSpec('recorder_node', 'recorder', False, 'records the topics as MCAP'),
+)
+
+
+@dataclass(frozen=True)
+class Argument:
+    """A setting of the graph, which the launch files offer as a launch argument.
+
+    Attributes:
+        name: Name of the argument.
+        default: Value where nothing is said; '' leaves a parameter as the files have it.
+        description: What it does, for `--show-args`.
+        choices: Allowed values; empty for any.
+        node: Executable of the node whose parameter it sets, '' for none.
+        parameter: The parameter that it sets.
+    """
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+    node: str = ''
+    parameter: str = ''
+
+
+def _switches() -> tuple[Argument, ...]:
+    return tuple(
+        Argument(
+            spec.switch,
+            str(spec.runs).lower(),
+            f'Run {spec.executable}: {spec.description}',
+            TRUE_FALSE,
+        )
+        for spec in NODES
+    )
+
+
+ARGUMENTS = (
+    Argument('namespace', '', 'Namespace of every node and relative topic, e.g. robot1'),
+    Argument('use_sim_time', 'false', 'Take the time from /clock', TRUE_FALSE),
+    Argument('params_file', '', 'YAML with parameters, on top of config/interaction.yaml'),
+    Argument(
+        'log_level', 'info', 'Least severity that is logged', ('debug', 'info', 'warn', 'error')
+    ),
+    Argument(
+        'fastdds_profile',
+        'fastdds.xml',
+        'Fast DDS profile with room for images in shared memory: a path, or none',
+    ),
+    Argument('audio_topic', 'audio', 'Topic of the sound that the robot hears'),
+    Argument('image_topic', 'image', 'Topic of the camera; its /compressed is read as well'),
+    Argument('cmd_vel_topic', 'cmd_vel', 'Topic of the velocities that drive the robot'),
+    Argument(
+        'autostart',
+        '',
+        'Configure and activate interaction_node without a lifecycle manager',
+        ('', *TRUE_FALSE),
+        'interaction_node',
+        'autostart',
+    ),
+    Argument(
+        'device',
+        '',
+        'Where the model runs: auto, cpu or cuda',
+        node='interaction_node',
+        parameter='model.device',
+    ),
+    Argument(
+        'checkpoint',
+        '',
+        'Checkpoint of the model; empty for the one that the package brings',
+        node='interaction_node',
+        parameter='model.checkpoint',
+    ),
+    Argument(
+        'microphone_device',
+        '',
+        'Sound device to record from: part of its name, or its index',
+        node='microphone_node',
+        parameter='device',
+    ),
+    Argument(
+        'audio_file',
+        '',
+        'Sound file or folder to hear instead of a microphone',
+        node='microphone_node',
+        parameter='file',
+    ),
+    Argument(
+        'video_file',
+        '',
+        'Video file to see; needs camera:=true',
+        node='camera_file_node',
+        parameter='file',
+    ),
+    Argument(
+        'speaker_device',
+        '',
+        'Sound device to play on: part of its name, or its index',
+        node='speaker_node',
+        parameter='device',
+    ),
+    Argument(
+        'speech_file',
+        '',
+        'Sound file to write the speech to instead of playing it',
+        node='speaker_node',
+        parameter='file',
+    ),
+    Argument(
+        'planner_backend',
+        '',
+        'Language model of the planner',
+        ('', 'embedded', 'openai'),
+        'planner_node',
+        'backend',
+    ),
+    Argument(
+        'recording',
+        '',
+        'Folder that the recorder makes; needs recorder:=true',
+        node='recorder_node',
+        parameter='uri',
+    ),
+    *_switches(),
+)
+
+_REMAPPINGS = (
+    ('audio', 'audio_topic', ''),
+    ('image', 'image_topic', ''),
+    ('image/compressed', 'image_topic', '/compressed'),
+    ('cmd_vel', 'cmd_vel_topic', ''),
+)
+
+
+@dataclass(frozen=True)
+class NodeProcess:
+    """A node that is to be started, with everything that it is to be told.
+
+    Attributes:
+        executable: Program, and module in `interaction_node`.
+        name: Name of the ROS node.
+        namespace: Namespace, '' for the root.
+        lifecycle: Whether it is a lifecycle node.
+        parameter_files: YAML files, later ones win.
+        parameters: Single parameters, which win over the files.
+        remappings: (from, to) names.
+        log_level: Least severity that is logged.
+        environment: Variables on top of the inherited ones.
+    """
+
+    executable: str
+    name: str
+    namespace: str = ''
+    lifecycle: bool = False
+    parameter_files: tuple[str, ...] = ()
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    remappings: tuple[tuple[str, str], ...] = ()
+    log_level: str = 'info'
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def full_name(self) -> str:
+        """Name with the namespace, e.g. /robot1/interaction_node."""
+        return '/'.join(('', *filter(None, (self.namespace.strip('/'), self.name))))
+
+    def command(self) -> list[str]:
+        """The command line that starts this node with the Python that runs now."""
+        arguments = ['--ros-args', '-r', f'__node:={self.name}']
+        if self.namespace:
+            arguments += ['-r', f'__ns:=/{self.namespace.strip("/")}']
+        for source, target in self.remappings:
+            arguments += ['-r', f'{source}:={target}']
+        for path in self.parameter_files:
+            arguments += ['--params-file', path]
+        for name, value in self.parameters.items():
+            arguments += ['-p', f'{name}:={json.dumps(value)}']
+        arguments += ['--log-level', self.log_level]
+        return [sys.executable, '-m', f'interaction_node.{self.executable}', *arguments]
+
+
+def resource_folder(kind: str) -> Path:
+    """Finds a folder of the package: 'config', 'launch' or 'worlds'.
+
+    Args:
+        kind: Name of the folder.
+
+    Returns:
+        The folder of the checkout where there is one, else of the installed package.
+
+    Raises:
+        FileNotFoundError: The package is not installed with that folder.
+    """
+    checkout = Path(__file__).resolve().parents[1] / kind
+    if checkout.is_dir():
+        return checkout
+    try:
+        from ament_index_python.packages import get_package_share_directory
+
+        installed = Path(get_package_share_directory(PACKAGE)) / kind
+    except (ImportError, LookupError):
+        installed = Path(sys.prefix) / 'share' / PACKAGE / kind
+    if not installed.is_dir():
+        raise FileNotFoundError(
+            f'{PACKAGE} has no folder {kind!r}: looked in {checkout}, {installed}'
+        )
+    return installed
+
+
+def settings(given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Completes settings with the defaults.
+
+    Args:
+        given: Values by argument name, as text.
+
+    Returns:
+        A value for every argument.
+
+    Raises:
+        ValueError: An argument that doesn't exist, or a value that is not allowed.
+    """
+    values = {argument.name: argument.default for argument in ARGUMENTS}
+    for name, value in (given or {}).items():
+        if name not in values:
+            raise ValueError(f'no such argument: {name!r}; there are {", ".join(sorted(values))}')
+        values[name] = value
+    for argument in ARGUMENTS:
+        if argument.choices and values[argument.name] not in argument.choices:
+            raise ValueError(
+                f'{argument.name} is {values[argument.name]!r}; expected one of {argument.choices}'
+            )
+    return values
+
+
+def processes(
+    given: Mapping[str, str] | None = None,
+    parameters: Mapping[str, Mapping[str, object]] | None = None,
+) -> list[NodeProcess]:
+    """Says which nodes to start for these settings, and how.
+
+    Args:
+        given: Settings by argument name (`ARGUMENTS`), as text.
+        parameters: More parameters, by executable; they win over settings and files.
+
+    Returns:
+        The nodes that the switches turn on, in the order of `NODES`.
+
+    Raises:
+        ValueError: A setting or an executable that doesn't exist, or a value that is not allowed.
+    """
+    values = settings(given)
+    parameters = parameters or {}
+    if unknown := set(parameters) - {spec.executable for spec in NODES}:
+        raise ValueError(f'no such node: {", ".join(sorted(unknown))}')
+    files = [resource_folder('config') / 'interaction.yaml']
+    if values['params_file']:
+        files.append(existing_file(values['params_file'], 'params_file'))
+    return [
+        NodeProcess(
+            executable=spec.executable,
+            name=spec.executable,
+            namespace=values['namespace'],
+            lifecycle=spec.lifecycle,
+            parameter_files=tuple(map(str, files)),
+            parameters=_parameters(spec, values) | dict(parameters.get(spec.executable, {})),
+            remappings=_remappings(values),
+            log_level=values['log_level'],
+            environment=_environment(values),
+        )
+        for spec in NODES
+        if values[spec.switch] == 'true'
+    ]
+
+
+def existing_file(name: str, argument: str) -> Path:
+    """Finds a file by its path, or by its name in the package's `config`.
+
+    Raises:
+        ValueError: There is no such file; the message names the argument.
+    """
+    for path in (Path(name).expanduser(), resource_folder('config') / name):
+        if path.is_file():
+            return path.resolve()
+    raise ValueError(f'{argument}: there is no file {name!r}, nor one of that name in config/')
+
+
+def _parameters(spec: NodeSpec, values: Mapping[str, str]) -> dict[str, object]:
+    chosen: dict[str, object] = {'use_sim_time': values['use_sim_time'] == 'true'}
+    for argument in ARGUMENTS:
+        if argument.node == spec.executable and values[argument.name]:
+            value = values[argument.name]
+            chosen[argument.parameter] = value == 'true' if 'true' in argument.choices else value
+    return chosen
+
+
+def _remappings(values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    pairs = ((source, values[name] + suffix) for source, name, suffix in _REMAPPINGS)
+    return tuple((source, target) for source, target in pairs if source != target)
+
+
+def _environment(values: Mapping[str, str]) -> dict[str, str]:
+    profile = values['fastdds_profile']
+    if profile in ('', 'none'):
+        return {}
+    return {PROFILE_VARIABLE: str(existing_file(profile, 'fastdds_profile'))}

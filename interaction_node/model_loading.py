@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loads the model that a parameter names, and warms it up."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from interaction_node.model.interface import TURN_S, TURN_SAMPLES, InteractionModel, MicroTurn
+
+
+def find_factory(name: str) -> Callable[..., Any]:
+    """Finds the function that a 'module:function' names.
+
+    Raises:
+        ValueError: The name has another form, or there is no such module or function.
+    """
+    module_name, _, function_name = name.partition(':')
+    try:
+        factory = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"model.factory is {name!r}; expected 'module:function' ({error})"
+        ) from error
+    return factory
+
+
+def load_model(
+    factory: str, checkpoint: str = '', device: str = 'auto', threads: int = 0, seed: int = 0
+) -> InteractionModel:
+    """Loads a model.
+
+    Args:
+        factory: 'module:function' that is called with the other arguments, by name.
+        checkpoint: Checkpoint, '' for the default one.
+        device: Device, 'auto' for the best there is.
+        threads: Processor threads, 0 for what suits the device.
+        seed: Seed of everything that is drawn by lot.
+
+    Returns:
+        The model, ready to step.
+
+    Raises:
+        ValueError: The factory doesn't exist, or refuses an argument.
+        OSError: The checkpoint can't be read.
+    """
+    return find_factory(factory)(checkpoint=checkpoint, device=device, threads=threads, seed=seed)
+
+
+def warm_up(model: InteractionModel, turns: int) -> None:
+    """Steps through silence, so that nothing is compiled or allocated later; then forgets it."""
+    silence = np.zeros(TURN_SAMPLES, np.int16)
+    for index in range(turns):
+        model.step(MicroTurn(index, index * TURN_S, silence, silence))
+    if turns:
+        model.reset()
+
+
+def close_model(model: InteractionModel) -> None:
+    """Frees what a model holds, where it has something to free."""
+    close = getattr(model, 'close', None)
+    if close is not None:
+        close()
