@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 from interaction_node.clock_settings import PACES
+from interaction_node.model_loading import LOADER
 from interaction_node.node_parameters import NodeParameter
-
-LOADER = 'interaction_node.model.session:load_session'
 
 PARAMETERS = (
     NodeParameter('autostart', True, 'Configure and activate without a lifecycle manager'),

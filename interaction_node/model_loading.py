@@ -11,6 +11,8 @@ import numpy as np
 
 from interaction_node.model.interface import TURN_S, TURN_SAMPLES, InteractionModel, MicroTurn
 
+LOADER = 'interaction_node.model.session:load_session'
+
 
 def find_factory(name: str) -> Callable[..., Any]:
     """Finds the function that a 'module:function' names.
