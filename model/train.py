@@ -48,7 +48,7 @@ class Losses:
         heard_correct: Share of heard words predicted exactly.
     """
 
-    total: Tensor
+    total: Tensor | float
     out: float
     boundary: float
     heard: float
@@ -168,7 +168,6 @@ class Trainer:
             groups, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0
         )
         self.learning_rate, self.step, self.trained_s = learning_rate, 0, 0.0
-        self.compiled = self.net
         folder.mkdir(parents=True, exist_ok=True)
         self._resume()
         ids = default_vocabulary().ids
@@ -237,6 +236,8 @@ def train(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     trainer = Trainer(arguments.folder, arguments.preset, arguments.rate, arguments.device)
+    if arguments.compile:
+        trainer.net.transformer.compile(dynamic=False)
     feed = Feed(
         arguments.bank,
         arguments.seed + trainer.step,
@@ -263,8 +264,8 @@ def train(arguments: argparse.Namespace) -> None:
         took = time.monotonic() - started
         trainer.trained_s += took
         since += 1
-        figures = dataclasses.asdict(losses) | {
-            'total': losses.total.item(),
+        losses.total = losses.total.item()
+        figures = vars(losses) | {
             'step_s': took,
             'wait_s': waited,
             'turns': int(batch.valid_BN.sum()),
@@ -307,6 +308,7 @@ def main() -> None:
     parser.add_argument('--refresh-minutes', type=float, default=0, help='read a grown bank again')
     parser.add_argument('--save-minutes', type=float, default=5)
     parser.add_argument('--threads', type=int, default=2)
+    parser.add_argument('--compile', action='store_true', help='compile the decoder first')
     parser.add_argument('--seed', type=int, default=0)
     train(parser.parse_args())
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import multiprocessing
 import pickle
 import queue
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..tokens import default_vocabulary
-from .bank import Bank
+from .bank import Bank, read_shard
 from .features import Utterance, utterance
 from .sessions import SessionFactory
 from .store import SpeechStore
@@ -31,42 +30,37 @@ def load_store(bank_root: Path, split: str, variants: int, seed: int = 0) -> Spe
         variants: Augmented renderings of each clip; 0 for the clips as they are.
         seed: Seed of the augmentation.
     """
-    clips = Bank.load(bank_root, split)
-    robot = Bank.load(bank_root, 'robot')
-    people = _features(clips, variants, seed, bank_root / 'features')
+    people = _features(bank_root, split, variants, seed)
     sounds = [u for u in people if u.kind in _SOUNDS]
     spoken = [u for u in people if u.kind not in _SOUNDS]
-    return SpeechStore(spoken, _features(robot, 0, seed, None), sounds)
+    return SpeechStore(spoken, _features(bank_root, 'robot', 0, seed), sounds)
 
 
-def _features(bank, variants: int, seed: int, cache: Path | None) -> list[Utterance]:
-    """Features of every clip, cached by clip so that a growing bank costs only its growth."""
+def _features(root: Path, split: str, variants: int, seed: int) -> list[Utterance]:
+    """Features of every clip of a split, cached by shard: a growing bank costs only its growth."""
     utterances = []
-    blocks = [bank.clips[i : i + 64] for i in range(0, len(bank.clips), 64)]
-    for number, block in enumerate(blocks):
-        key = hashlib.sha256()
-        for clip in block:
-            key.update(f'{clip.voice}{clip.text}{len(clip.audio)}'.encode())
-        key.update(f'v3 {variants} {seed} {number}'.encode())
-        path = cache / f'{key.hexdigest()[:24]}.pkl' if cache and len(block) == 64 else None
-        if path and path.exists():
-            utterances += pickle.loads(path.read_bytes())
+    folder = root.parent / 'features' / f'{split}-{variants}-{seed}'
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted((root / split).glob('*.npz')):
+        cached = folder / f'{path.stem}.pkl'
+        if cached.exists() and cached.stat().st_mtime >= path.stat().st_mtime:
+            utterances += pickle.loads(cached.read_bytes())
             continue
-        made = _render(block, number * 64, variants, seed)
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(pickle.dumps(made, protocol=5))
+        made = _render(path, split, variants, seed)
+        cached.write_bytes(pickle.dumps(made, protocol=5))
         utterances += made
     return utterances
 
 
-def _render(block, first: int, variants: int, seed: int) -> list[Utterance]:
+def _render(path: Path, split: str, variants: int, seed: int) -> list[Utterance]:
     made = []
-    for index, clip in enumerate(block, first):
-        rng = np.random.default_rng([seed, index])
+    rng = np.random.default_rng([seed, *path.stem.encode()])
+    for index, clip in enumerate(read_shard(path)):
+        if clip.text_split not in ('shared', split) and split != 'robot':
+            continue
         plain = variants == 0 or clip.kind in _SOUNDS
         for _ in range(1 if plain else variants):
-            made.append(utterance(clip, index, None if plain else rng))
+            made.append(utterance(clip, (path.name, index), None if plain else rng))
     return made
 
 
@@ -179,6 +173,5 @@ def _produce(out, bank_root, seed, token_budget, variants, refresh_s, themes) ->
 
 def training_weights(bank_root: Path, store: SpeechStore) -> dict[str, float]:
     """Voice shares of a store of the train split."""
-    natural = {clip.voice for clip in Bank.load(bank_root, 'train').clips if clip.natural}
+    natural = {clip.voice for clip in Bank.load(bank_root, 'train') if clip.natural}
     return voice_weights(store, natural, 0.3)
-

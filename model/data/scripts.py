@@ -32,6 +32,7 @@ class Script:
         events: What the ideal partner reacts to.
         heard: (word, frame after its end) of the user's words.
         typed: (frame, role token, text) of lines of text.
+        instructions: (first frame, frame after the last) of what is said to the robot.
         cursor: Frame at which the next thing can happen.
         theme: What is practised.
     """
@@ -40,6 +41,7 @@ class Script:
     events: list[Event] = field(default_factory=list)
     heard: list[tuple[str, int]] = field(default_factory=list)
     typed: list[tuple[int, str, str]] = field(default_factory=list)
+    instructions: list[tuple[int, int]] = field(default_factory=list)
     cursor: int = 0
     theme: str = ''
 
@@ -90,11 +92,16 @@ class ScriptWriter:
         if self._typing and kind not in ('chatter', 'backchannel', 'cue_word', 'running_speech'):
             return self._type(kind, utterance)
         hesitate = self._rng.random() < chance_to_hesitate
+        start = self.script.cursor
         end = self._place(self._segments(utterance), hesitate)
+        if kind in _INSTRUCTIONS or kind in ('command', 'delegate'):
+            self.script.instructions.append((start, self.script.cursor))
         self._emit(kind, utterance, end)
         return utterance.meaning
 
     def _emit(self, kind: str, utterance: Utterance, end: int) -> None:
+        if kind == 'cue_word':
+            return
         meaning = dict(utterance.meaning)
         frame = end
         words = utterance.text.split()
@@ -187,12 +194,9 @@ class ScriptWriter:
 
     def _find_cues(self) -> None:
         """Cue words inside anything but instructions are events of their own."""
-        instruction_ends = set()
-        for piece in self.script.pieces:
-            if piece.source.kind in _INSTRUCTIONS or piece.source.kind == 'command':
-                instruction_ends.update(range(piece.start, piece.start + piece.last - piece.first))
         for word, end in self.script.heard:
-            if word in CUES and end - 1 not in instruction_ends:
+            inside = any(start < end <= last for start, last in self.script.instructions)
+            if word in CUES and not inside:
                 self.script.events.append(Event(end, 'cue_word', {'cue': word}))
 
     # Bystanders
@@ -369,6 +373,8 @@ class ScriptWriter:
 
     def _result(self, arrives: int) -> None:
         choice = self._store.robot_open
+        if not choice:
+            return
         utterance = choice[self._rng.integers(len(choice))]
         turn = arrives // 10
         self.script.typed.append((turn * 10, '<planner>', utterance.text))

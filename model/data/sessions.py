@@ -48,6 +48,13 @@ class SessionFactory:
 
     def make(self) -> Session:
         """One session with everything that the model reads and should say."""
+        while True:
+            try:
+                return self._make()
+            except KeyError:  # the robot's bank is still growing
+                continue
+
+    def _make(self) -> Session:
         rng = self._rng
         theme = str(rng.choice(self._themes, p=self._theme_p))
         voice = str(rng.choice(self._store.voices, p=self._voice_p))
