@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packaging for pip; colcon goes through CMakeLists.txt. Console scripts stand in setup.cfg, which both read."""
+"""Packaging for pip; colcon goes through CMakeLists.txt. Both read the programs from setup.cfg."""
 
 from xml.etree import ElementTree
 

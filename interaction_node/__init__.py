@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS 2 nodes around a full-duplex interaction model; the model and its kernels are nested in here."""
+"""ROS 2 nodes around a full-duplex interaction model, which is nested in here with its kernels."""
 
 from pathlib import Path
 

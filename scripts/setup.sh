@@ -12,8 +12,6 @@ cd "$(dirname "$0")/.."
 readonly VENV="$PWD/.venv"
 readonly LOG="$PWD/.cache/setup.log"
 readonly CPU_INDEX='https://download.pytorch.org/whl/cpu'
-readonly LAST_STEP=8
-STEP=0
 
 fail() {
   printf '\nsetup: %s\n' "$1" >&2
@@ -24,14 +22,12 @@ fail() {
 step() {
   local name="$1" start=$SECONDS pid
   shift
-  STEP=$((STEP + 1))
-  local label="[$STEP/$LAST_STEP] $name"
-  printf '\n=== %s\n' "$label" >>"$LOG"
-  [ -t 1 ] || printf '%s ...\n' "$label"
+  printf '\n=== %s\n' "$name" >>"$LOG"
+  [ -t 1 ] || printf '  %s ...' "$name"
   ( "$@" ) >>"$LOG" 2>&1 </dev/null &
   pid=$!
   while kill -0 "$pid" 2>/dev/null; do
-    [ -t 1 ] && printf '\r%-58s %4d s' "$label" $((SECONDS - start))
+    [ ! -t 1 ] || printf '\r  %-24s %4d s' "$name" $((SECONDS - start))
     sleep 0.5
   done
   if ! wait "$pid"; then
@@ -39,7 +35,8 @@ step() {
     tail -n 30 "$LOG" >&2
     fail "the step \"$name\" failed; the whole log is $LOG"
   fi
-  if [ -t 1 ]; then printf '\r%-58s %4d s\n' "$label" $((SECONDS - start)); else printf '    %d s\n' $((SECONDS - start)); fi
+  [ ! -t 1 ] || printf '\r  %-24s' "$name"
+  printf ' %4d s\n' $((SECONDS - start))
 }
 
 # --- What this machine is ------------------------------------------------------------------------
@@ -80,7 +77,7 @@ check_ros_can_be_had() {
   if [ -n "${ROS_DISTRO:-}" ]; then
     fail "ROS \"$ROS_DISTRO\" is sourced, but rclpy of Jazzy can't be imported. Open a terminal without it, or source Jazzy. $hint"
   fi
-  if [ -e "$VENV/.setup.ros" ] && [ "$(cat "$VENV/.setup.ros")" = apt ]; then
+  if grep -q ' apt ' "$VENV/.setup.kind" 2>/dev/null; then
     fail 'the environment was made with an installed ROS. Source it first ("source /opt/ros/jazzy/setup.bash"), or remove .venv to go without it.'
   fi
   if [ "$(uname -sm)" != 'Linux x86_64' ]; then
@@ -138,11 +135,15 @@ system_packages() {
 
 # --- Python packages -----------------------------------------------------------------------------
 
+# Packages of an environment of the same kind are brought up to date in place.
 make_venv() {
-  local options=()
-  [ "$ROS_SOURCE" = apt ] && options=(--system-site-packages)
-  rm -rf "$VENV"
-  "$BASE_PYTHON" -m venv "${options[@]}" "$VENV"
+  local options=() kind="$VENV $ROS_SOURCE $("$BASE_PYTHON" --version)"
+  if [ "$(cat "$VENV/.setup.kind" 2>/dev/null)" != "$kind" ]; then
+    [ "$ROS_SOURCE" != apt ] || options=(--system-site-packages)
+    rm -rf "$VENV" # the stamps in it go, too: everything is made anew
+    "$BASE_PYTHON" -m venv "${options[@]}" "$VENV"
+    echo "$kind" >"$VENV/.setup.kind"
+  fi
   install_packages -r requirements/build.txt
 }
 
@@ -209,6 +210,11 @@ check_environment() {
 
 digest() { cat "$@" | sha256sum | cut -d ' ' -f 1; }
 
+# A part is done while its stamp in the environment holds the state that is wanted.
+declare -A WANTED
+is_done() { [ "${WANTED[$1]}" = "$(cat "$VENV/.setup.$1" 2>/dev/null)" ]; }
+done_with() { echo "${WANTED[$1]}" >"$VENV/.setup.$1"; }
+
 main() {
   mkdir -p .cache
   exec 9>.cache/setup.lock
@@ -216,35 +222,35 @@ main() {
 
   ROS_SOURCE="$(ros_source)"
   check_ros_can_be_had
-  local gpu=without-gpu packages interfaces
-  has_nvidia_gpu && gpu=with-gpu
-  packages="$VENV $ROS_SOURCE $gpu ${PYTHON:-} $(digest requirements/*.txt)"
-  interfaces="$(digest msg/* srv/* package.xml CMakeLists.txt setup.py setup.cfg)"
-  local have_packages have_interfaces
-  have_packages="$(cat "$VENV/.setup.packages" 2>/dev/null || true)"
-  have_interfaces="$(cat "$VENV/.setup.interfaces" 2>/dev/null || true)"
-  [ "$packages" = "$have_packages" ] && [ "$interfaces" = "$have_interfaces" ] && return 0
+  local gpu=without-gpu
+  ! has_nvidia_gpu || gpu=with-gpu
+  WANTED[packages]="$VENV $ROS_SOURCE $gpu ${PYTHON:-} $(digest requirements/*.txt)"
+  WANTED[interfaces]="$(digest msg/* srv/* package.xml CMakeLists.txt)"
+  WANTED[ourselves]="$(digest setup.py setup.cfg pyproject.toml)"
+  if is_done packages && is_done interfaces && is_done ourselves; then return; fi
 
   : >"$LOG"
   rm -f "$VENV.missing"
   local start=$SECONDS
-  if [ "$packages" != "$have_packages" ]; then
+  if ! is_done packages; then
     BASE_PYTHON="$(find_python)"
-    echo "Making the environment .venv with $("$BASE_PYTHON" --version), ROS 2 Jazzy from: $ROS_SOURCE, $gpu"
+    echo "Making .venv: $("$BASE_PYTHON" --version), ROS 2 Jazzy from $ROS_SOURCE, $gpu"
     step 'Debian packages' system_packages
     step 'Python environment' make_venv
     step 'PyTorch' install_torch
     step 'Libraries' install_libraries
     step 'ROS 2 Jazzy' install_ros
-    echo "$ROS_SOURCE" >"$VENV/.setup.ros"
-    echo "$packages" >"$VENV/.setup.packages"
-  else
-    STEP=5
+    done_with packages
   fi
-  step 'Interfaces' build_interfaces
-  step 'This package' install_ourselves
+  if ! is_done interfaces; then
+    step 'Interfaces' build_interfaces
+    done_with interfaces
+  fi
+  if ! is_done ourselves; then
+    step 'This package' install_ourselves
+    done_with ourselves
+  fi
   step 'Check' check_environment
-  echo "$interfaces" >"$VENV/.setup.interfaces"
   echo "Ready after $((SECONDS - start)) s."
   if [ -e "$VENV.missing" ]; then
     cat "$VENV.missing"

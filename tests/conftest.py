@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every test needs before anything imports rclpy: the environment, and a ROS domain of its own."""
+"""What tests need before anything imports rclpy: the environment, and a ROS domain of their own."""
 
 import importlib.util
 import os
@@ -38,7 +38,7 @@ def pytest_pycollect_makemodule(module_path, parent):
 
 
 def pytest_configure(config):
-    """Reserves a ROS domain for this process, so that test runs side by side don't hear each other."""
+    """Reserves a ROS domain, so that test runs side by side don't hear each other."""
     if importlib.util.find_spec('domain_coordinator') is None:
         return
     from domain_coordinator import domain_id

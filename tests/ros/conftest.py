@@ -42,7 +42,7 @@ def spy() -> Iterator['Spy']:  # noqa: F821
 
 @pytest.fixture
 def virtual_sound() -> Iterator[virtual.VirtualSound]:
-    """A virtual loudspeaker and microphone; pass `environment=virtual_sound.environment` to nodes."""
+    """A virtual loudspeaker and microphone; nodes need `environment=virtual_sound.environment`."""
     if missing := virtual.what_is_missing():
         pytest.skip(missing)
     with tempfile.TemporaryDirectory(prefix='sound-') as folder:

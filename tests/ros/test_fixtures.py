@@ -23,7 +23,7 @@ rclpy.init()
 node = rclpy.create_node('echo')
 publisher = node.create_publisher(AudioChunk, 'out', 10)
 node.create_subscription(AudioChunk, 'in', publisher.publish, 10)
-node.create_service(Trigger, 'poke', lambda _, answer: Trigger.Response(success=True, message='ouch'))
+node.create_service(Trigger, 'poke', lambda _, answer: Trigger.Response(message='ouch'))
 try:
     rclpy.spin(node)
 except (KeyboardInterrupt, ExternalShutdownException):
@@ -120,7 +120,7 @@ def noise(seed: int) -> np.ndarray:
 
 
 def between_silence(sound: np.ndarray) -> np.ndarray:
-    """Half a second of silence before and after: streams lose some samples as they start and stop."""
+    """Half a second of silence around it: streams lose samples as they start and stop."""
     silence = np.zeros(8_000, np.int16)
     return np.concatenate([silence, sound, silence])
 

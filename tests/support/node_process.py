@@ -87,7 +87,7 @@ class NodeProcess:
         self._process.wait()
 
     def stop(self, timeout_s: float = 15.0) -> None:
-        """Interrupts the node as Ctrl-C does; fails unless it ends cleanly. Harmless when repeated."""
+        """Interrupts the node as Ctrl-C does; fails unless it ends cleanly."""
         if self._process.returncode is not None:
             return
         self._process.send_signal(signal.SIGINT)

@@ -30,7 +30,7 @@ def what_is_missing() -> str:
 class VirtualSound:
     """A PulseAudio of its own with two silent devices: what the tests play into one, nodes record.
 
-    Every sample crosses unchanged, but some get lost as a stream starts or stops: give it silence there.
+    Every sample crosses unchanged, but streams lose some as they start or stop: silence goes there.
 
     Attributes:
         environment: Variables with which a node finds the devices.

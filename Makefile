@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+# Everything here runs in .venv, which scripts/setup.sh makes; `make setup` again costs a moment.
+
+SHELL := /bin/bash
+VENV := $(CURDIR)/.venv
+PYTHON := $(VENV)/bin/python
+TEST_TIMEOUT_S ?= 120
+ARGS ?=
+
+export AMENT_PREFIX_PATH := $(VENV)$(if $(AMENT_PREFIX_PATH),:$(AMENT_PREFIX_PATH))
+export ROS_AUTOMATIC_DISCOVERY_RANGE ?= LOCALHOST
+ifdef ROS_DISTRO
+export LD_LIBRARY_PATH := $(VENV)/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo live test eval bench train report lint
+
+help:  ## list the commands
+	@echo 'make COMMAND [ARGS="--more --options"]'
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
+
+setup:  ## make or update the environment .venv
+	@scripts/setup.sh
+
+demo: setup  ## show what it does: a conversation through the whole ROS graph, no device needed
+	$(PYTHON) -m interaction_node.demo $(ARGS)
+
+live: setup  ## talk to it: this machine's microphone and loudspeaker
+	$(PYTHON) -m interaction_node.live $(ARGS)
+
+test: setup  ## run all tests
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests --timeout $(TEST_TIMEOUT_S) $(ARGS)
+
+eval: setup  ## score the model on generated conversations
+	$(PYTHON) -m interaction_node.model.evaluation $(ARGS)
+
+bench: setup  ## measure latency and speed on this machine
+	$(PYTHON) benchmarks/run.py $(ARGS)
+
+train: setup  ## train the model anew
+	$(PYTHON) -m interaction_node.model.train $(ARGS)
+
+report: setup  ## make a page of a recording: make report BAG=folder [OUTPUT=folder]
+	@test -n '$(BAG)' || { echo 'say which recording: make report BAG=folder'; exit 2; }
+	$(PYTHON) -m interaction_node.report --bag '$(BAG)' --output '$(or $(OUTPUT),out/report)' $(ARGS)
+
+lint: setup  ## check style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	scripts/check_types.sh
