@@ -16,7 +16,7 @@ from torch import nn
 from interaction_node.model.attention_state import AttentionState, Visibility
 from interaction_node.model.config import TransformerConfig
 from interaction_node.model.norm import RMSNorm
-from interaction_node.model.relative_bias import band_masks, rotated_bias
+from interaction_node.model.relative_attention import BlockMask, relative_attention
 from interaction_node.model.short_conv import ShortConv
 
 
@@ -92,6 +92,7 @@ class Attention(nn.Module):
         if self._sharpens:
             tau = self._sharpening(torch.arange(q.shape[1], device=q.device))
             q, r = q * tau.to(q.dtype), r * tau.to(r.dtype)
+        q = q / self.shape.head_dim
         attend = self._attend_sliding if self.shape.sliding else self._attend_full
         return self.o_proj(attend(q, k, v, r, chunk)[:, :length])
 
@@ -158,7 +159,7 @@ class Attention(nn.Module):
         return self.q_norm(q_BTHF).to(dtype), self.k_norm(k_BTKF).to(dtype), v_BTKF, r_BTHR
 
     def _chunked(self, x_BTHF: torch.Tensor, chunk: int) -> torch.Tensor:
-        """Returns (C, B*K, G*W, F): chunks first, so that a shift by one chunk is a view."""
+        """Returns (C, B*K, G*W, F)."""
         batch, _, heads, size = x_BTHF.shape
         groups = heads // self.shape.kv_heads
         x = x_BTHF.view(batch, -1, chunk, self.shape.kv_heads, groups, size)
@@ -174,63 +175,32 @@ class Attention(nn.Module):
     def _attend_sliding(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, r: torch.Tensor, chunk: int
     ) -> torch.Tensor:
-        """Attends over exactly W keys: in row i, columns up to i are of the own chunk, the
-        others of the chunk before it. One softmax over W columns serves both.
-        """
+        """Attends from every chunk to itself and to the chunk before it, all at once."""
         batch = q.shape[0]
         q, k, v, r = (self._chunked(x, chunk) for x in (q, k, v, r))
-        chunks, pairs, rows, size = q.shape
-        q, r = q.flatten(0, 1), r.flatten(0, 1)
-        k_before, v_before = (F.pad(x[:-1], (0, 0, 0, 0, 0, 0, 1, 0)).flatten(0, 1) for x in (k, v))
-        k, v = k.flatten(0, 1), v.flatten(0, 1)
-        own_WW, first_CWW = band_masks(chunk, chunks, q.device)
-        bias = rotated_bias(r.view(-1, chunk, r.shape[-1]), self.rel_proj_RE)
-        grouped = (chunks, pairs, -1, chunk, chunk)
-        scores_own = (q @ k.mT).view(grouped).float()
-        scores_before = (q @ k_before.mT).view(grouped).float()
-        scores = torch.where(own_WW, scores_own, scores_before) / size + bias.view(grouped)
-        scores = scores.masked_fill(first_CWW[:, None, None], float('-inf'))
-        weights = scores.softmax(-1).to(v.dtype)
-        weights_own = torch.where(own_WW, weights, 0).view(-1, rows, chunk)
-        weights_before = torch.where(own_WW, 0, weights).view(-1, rows, chunk)
-        out = weights_own @ v + weights_before @ v_before
-        return self._unchunked(out.view(chunks, pairs, rows, size), batch, chunk)
+        chunks = q.shape[0]
+        mask = BlockMask(chunk, start=chunk, window=chunk)
+        if chunks > 1:
+            k, v = (torch.cat((F.pad(x[:-1], (0,) * 6 + (1, 0)), x), dim=2) for x in (k, v))
+        starts_C = torch.arange(chunks, device=q.device) == 0 if chunks > 1 else None
+        q, k, v, r = (x.flatten(0, 1) for x in (q, k, v, r))
+        out = relative_attention(q, k, v, r, self.rel_proj_RE, mask, starts_C)
+        return self._unchunked(out.unflatten(0, (chunks, -1)), batch, chunk)
 
     def _attend_full(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, r: torch.Tensor, chunk: int
     ) -> torch.Tensor:
-        """Attends chunk by chunk, each to its own and all earlier chunks."""
-        batch, length = q.shape[:2]
+        """Attends from chunk after chunk to itself and to everything before it."""
+        batch = q.shape[0]
         q, r = self._chunked(q, chunk), self._chunked(r, chunk)
         k, v = (x.transpose(1, 2).flatten(0, 1) for x in (k, v))
-        own_WW, _ = band_masks(chunk, 1, q.device)
         rel_proj = self.rel_proj_RE[:, :chunk]
+        window, sink = self.config.full_window or 0, self.config.sink_tokens
         out = []
         for index in range(q.shape[0]):
-            end = (index + 1) * chunk
-            bias = rotated_bias(r[index].view(-1, chunk, r.shape[-1]), rel_proj).float()
-            bias = self._spread_bias(bias, own_WW, index)
-            scores = (q[index] @ k[:, :end].mT).float() / q.shape[-1]
-            scores = scores.view(scores.shape[0], -1, chunk, end) + bias.view(
-                scores.shape[0], -1, chunk, end
+            mask = BlockMask(chunk, index * chunk, window, sink)
+            seen = slice(0, (index + 1) * chunk)
+            out.append(
+                relative_attention(q[index], k[:, seen], v[:, seen], r[index], rel_proj, mask)
             )
-            weights = scores.softmax(-1).to(v.dtype).flatten(1, 2)
-            out.append(weights @ v[:, :end])
         return self._unchunked(torch.stack(out), batch, chunk)
-
-    def _spread_bias(
-        self, bias_NWW: torch.Tensor, own_WW: torch.Tensor, index: int
-    ) -> torch.Tensor:
-        """Lays the rotated bias out over all keys up to the end of chunk `index`."""
-        chunk = bias_NWW.shape[-1]
-        bias = torch.where(own_WW, bias_NWW, float('-inf'))
-        if index > 0:
-            before = torch.where(own_WW, 0.0, bias_NWW)
-            bias = F.pad(torch.cat((before, bias), dim=-1), ((index - 1) * chunk, 0))
-        window = self.config.full_window
-        if window is None or (index + 1) * chunk <= window:
-            return bias
-        query = torch.arange(index * chunk, (index + 1) * chunk, device=bias.device)[:, None]
-        key = torch.arange((index + 1) * chunk, device=bias.device)
-        gone = (query - key >= window) & (key >= self.config.sink_tokens)
-        return bias.masked_fill(gone, float('-inf'))
