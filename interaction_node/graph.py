@@ -93,6 +93,7 @@ ARGUMENTS = (
         'fastdds.xml',
         'Fast DDS profile with room for images in shared memory: a path, or none',
     ),
+    Argument('respawn', 'false', 'Start a node anew that ended by itself', TRUE_FALSE),
     Argument('audio_topic', 'audio', 'Topic of the sound that the robot hears'),
     Argument('image_topic', 'image', 'Topic of the camera; its /compressed is read as well'),
     Argument('cmd_vel_topic', 'cmd_vel', 'Topic of the velocities that drive the robot'),
@@ -318,16 +319,21 @@ def processes(
     ]
 
 
-def existing_file(name: str, argument: str) -> Path:
-    """Finds a file by its path, or by its name in the package's `config`.
+def existing_file(name: str, argument: str, kind: str = 'config') -> Path:
+    """Finds a file by its path, or by its name in a folder of the package.
+
+    Args:
+        name: Path or name.
+        argument: Who wants it, for the message.
+        kind: The folder, as for `resource_folder`.
 
     Raises:
-        ValueError: There is no such file; the message names the argument.
+        ValueError: There is no such file.
     """
-    for path in (Path(name).expanduser(), resource_folder('config') / name):
+    for path in (Path(name).expanduser(), resource_folder(kind) / name):
         if path.is_file():
             return path.resolve()
-    raise ValueError(f'{argument}: there is no file {name!r}, nor one of that name in config/')
+    raise ValueError(f'{argument}: there is no file {name!r}, nor one of that name in {kind}/')
 
 
 def _parameters(spec: NodeSpec, values: Mapping[str, str]) -> dict[str, object]:

@@ -60,7 +60,7 @@ class InteractionNode(LifecycleNode):
 
     def __init__(self, **kwargs):
         super().__init__('interaction_node', **kwargs)
-        self._values = declare_parameters(self, PARAMETERS)
+        self._settings = declare_parameters(self, PARAMETERS)
         self._errors = NodeErrors(self)
         self._model: InteractionModel | None = None
         self._session: _Session | None = None
@@ -72,7 +72,7 @@ class InteractionNode(LifecycleNode):
         self.create_service(SetBool, '~/mute', self._on_mute)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._match_publishers, clock=steady)
-        if self._values['autostart']:
+        if self._settings['autostart']:
             self._starter = self.create_timer(0.0, self._autostart, clock=steady)
 
     def close(self) -> None:
@@ -85,13 +85,13 @@ class InteractionNode(LifecycleNode):
         try:
             start_s = time.monotonic()
             self._model = load_model(
-                self._values['model.factory'],
-                self._values['model.checkpoint'],
-                self._values['model.device'],
-                self._values['model.threads'],
-                self._values['model.seed'],
+                self._settings['model.factory'],
+                self._settings['model.checkpoint'],
+                self._settings['model.device'],
+                self._settings['model.threads'],
+                self._settings['model.seed'],
             )
-            warm_up(self._model, self._values['model.warm_up_turns'])
+            warm_up(self._model, self._settings['model.warm_up_turns'])
         except Exception as error:  # whatever a model raises must not end the node
             self._free_model()
             message = f'the model can not be loaded: {type(error).__name__}: {error}'
@@ -153,8 +153,8 @@ class InteractionNode(LifecycleNode):
             self,
             clock,
             self._ros_now,
-            self._values['speech.frame_id'],
-            self._values['speech.pause_ms'] / 1e3,
+            self._settings['speech.frame_id'],
+            self._settings['speech.pause_ms'] / 1e3,
         )
         now = self._pacing_clock()
         thread = ModelThread(
@@ -162,14 +162,14 @@ class InteractionNode(LifecycleNode):
             clock,
             now,
             None if now == self._ros_now else self._ros_now,
-            self._values['turn.pace'] == 'realtime',
+            self._settings['turn.pace'] == 'realtime',
             lambda step: output.deliver(step),  # made below, before the thread starts
             lambda error: self._errors.error('internal', f'{type(error).__name__}: {error}'),
         )
         conversation = Conversation(
             self,
             self._errors,
-            self._values,
+            self._settings,
             thread.call,
             lambda text, stamp_s: clock.push_text(text, stamp_s, now()),
             self._ros_now,
@@ -179,14 +179,14 @@ class InteractionNode(LifecycleNode):
             voice,
             conversation,
             StepHealth(self._errors),
-            self._values['actions.frame_id'],
+            self._settings['actions.frame_id'],
         )
-        inputs = Inputs(self, clock, thread, conversation, self._errors, self._values, now)
+        inputs = Inputs(self, clock, thread, conversation, self._errors, self._settings, now)
         thread.start()
         return _Session(clock, voice, conversation, output, thread, inputs)
 
     def _clock_settings(self) -> ClockSettings:
-        turn = self._values.group('turn')
+        turn = self._settings.group('turn')
         return ClockSettings(
             pace=turn['pace'],
             jitter_ms=turn['jitter_ms'],
@@ -194,8 +194,8 @@ class InteractionNode(LifecycleNode):
             max_catch_up_s=turn['max_catch_up_s'],
             lookahead_s=turn['lookahead_s'],
             graph_wait_s=turn['graph_wait_s'],
-            camera_timeout_ms=self._values['camera.timeout_ms'],
-            wait_for_image=self._values['camera.wait'],
+            camera_timeout_ms=self._settings['camera.timeout_ms'],
+            wait_for_image=self._settings['camera.wait'],
         )
 
     def _pacing_clock(self):

@@ -69,27 +69,19 @@ class OfflineRun:
         pcm = self._sample.padded_pcm[first : first + TURN_SAMPLES]
         stamp_s = START_S + first / SAMPLE_RATE_HZ
         self._clock.push_audio(first, SAMPLE_RATE_HZ, 1, pcm, stamp_s, 0.0)
-        while self._frame is not None and self._frame[0] < turn_end_s(index):
+        # One window ahead, as a camera would be: the clock chooses.
+        while self._frame is not None and self._frame[0] < turn_end_s(index + 1):
             time_s, rgb = self._frame
             self._clock.push_frame(rgb, START_S + time_s, 0.0)
             self._frame = next(self._frames, None)
 
     def _take(self, turn: MicroTurn, result: StepResult, step_ms: float) -> None:
         """Records a step, and plays its speech to the model in the next micro-turn."""
-        end_s = turn_end_s(turn.index)
         self.record.add_turn(turn.index, step_ms, result.text, result.control)
-        self.record.plan_requests += [{'t': end_s, 'goal': goal} for goal in result.plan_goals]
-        self.record.intents += [
-            {
-                't': end_s,
-                'skill': intent.skill,
-                'arguments': intent.arguments,
-                'phase': intent.phase,
-                'priority': int(intent.priority),
-                'confidence': round(float(intent.confidence), 6),
-            }
-            for intent in result.intents
-        ]
+        for goal in result.plan_goals:
+            self.record.add_plan_request(turn.index, goal)
+        for intent in result.intents:
+            self.record.add_intent(turn.index, **vars(intent))
         first = (turn.index + 1) * TURN_SAMPLES
         if result.speech is not None:
             self._clock.expect_playback(turn.index + 1)
@@ -100,6 +92,6 @@ class OfflineRun:
 def _frames(sample: Sample) -> Iterator[tuple[float, np.ndarray]]:
     if sample.video is None:
         return iter(())
-    from interaction_node.video_file import read_frames
+    from interaction_node.video_file import VideoFile
 
-    return read_frames(sample.video)
+    return VideoFile(sample.video).frames()

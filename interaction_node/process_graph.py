@@ -60,6 +60,13 @@ class ProcessGraph:
             if name not in self._running:
                 self.start_node(name)
 
+    def add(self, node: NodeProcess) -> None:
+        """Starts one more node."""
+        if node.name in self.nodes:
+            raise ValueError(f'there is a node {node.name!r} already')
+        self.nodes[node.name] = node
+        self.start_node(node.name)
+
     def start_node(self, name: str) -> None:
         """Starts one node, again if it ran before; its output is appended to its log."""
         if name in self._running:

@@ -92,7 +92,7 @@ def _run_live(options: argparse.Namespace, folders: Sequence[Path]) -> None:
         output = _output_folder(options, folder)
         with _progress(sample.turns, 'turn') as bar:
             bar.set_description(folder.name)
-            record = run_live(sample, output, model, bar.update)
+            record = run_live(sample, output / 'log', model, bar.update)
         write_record(output, record, len(sample.pcm))
 
 

@@ -98,6 +98,31 @@ class SampleRecord:
             }
         )
 
+    def add_intent(
+        self,
+        index: int,
+        skill: str,
+        arguments: dict,
+        phase: str,
+        priority: int,
+        confidence: float,
+    ) -> None:
+        """Notes an action that was decided on in a micro-turn."""
+        self.intents.append(
+            {
+                't': turn_end_s(index),
+                'skill': skill,
+                'arguments': arguments,
+                'phase': phase,
+                'priority': int(priority),
+                'confidence': round(float(confidence), 6),
+            }
+        )
+
+    def add_plan_request(self, index: int, goal: str) -> None:
+        """Notes a goal that was handed to the planner in a micro-turn."""
+        self.plan_requests.append({'t': turn_end_s(index), 'goal': goal})
+
 
 def turn_end_s(index: int) -> float:
     """When a micro-turn ends, and what is decided in it is known, seconds from the start."""
