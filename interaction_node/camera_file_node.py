@@ -50,6 +50,7 @@ PARAMETERS = (
 _POLL_S = 0.05
 _SIM_POLL_S = 0.005
 _BURST_S = 0.003
+_ROUNDING_S = 1e-6
 _ACKNOWLEDGED_S = 5.0
 
 
@@ -159,7 +160,7 @@ class CameraFileNode(Node):
 
     def _wait_for_audio(self, time_s: float) -> int | None:
         """Waits until the sound comes near; returns the ROS time of that moment, ns."""
-        lookahead_s = self._settings['lookahead_ms'] / 1_000
+        lookahead_s = self._settings['lookahead_ms'] / 1_000 + _ROUNDING_S
         with self._audio:
             while self._audio_end_s < 0 or time_s > self._audio_end_s + lookahead_s:
                 if self._stop.is_set():

@@ -45,10 +45,10 @@ def node_class(name: str) -> Callable[[], Any]:
 def main(args: Sequence[str] | None = None) -> int:
     """Runs the nodes that the command line names; without names those of the demonstration."""
     words = list(sys.argv[1:] if args is None else args)
-    split = words.index('--ros-args') if '--ros-args' in words else len(words)
     parser = argparse.ArgumentParser(prog='composed', description=__doc__)
     parser.add_argument('nodes', nargs='*', metavar='NODE', help=f'default: {" ".join(DEFAULT)}')
-    chosen = parser.parse_args(words[:split]).nodes or DEFAULT
+    # By hand, so that usage needs no ROS: names stand before `--ros-args` or after `--`.
+    chosen = parser.parse_args(_without_ros_arguments(words)).nodes or DEFAULT
     from interaction_node.node_main import run_nodes
 
     try:
@@ -56,7 +56,17 @@ def main(args: Sequence[str] | None = None) -> int:
     except (ValueError, ImportError) as error:
         print(f'composed: {error}', file=sys.stderr)
         return 1
-    return run_nodes(classes, ['composed', *words[split:]], 'composed')
+    return run_nodes(classes, ['composed', *words], 'composed')
+
+
+def _without_ros_arguments(words: Sequence[str]) -> list[str]:
+    own, is_ros = [], False
+    for word in words:
+        if word in ('--ros-args', '--') and is_ros != (word == '--ros-args'):
+            is_ros = not is_ros
+        elif not is_ros:
+            own.append(word)
+    return own
 
 
 if __name__ == '__main__':

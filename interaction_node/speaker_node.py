@@ -152,6 +152,7 @@ class SpeakerNode(Node):
         )
         self._blocks: OutputBlocks | None = None
         self._latency_s = 0.0
+        self._flushed_s = 0.0
         self._errors.add_values(self._describe_device)
         # The flush waits for a block, passes the device's buffer of two and the one being
         # filled, and fades: these together are flush_ms.
@@ -195,6 +196,7 @@ class SpeakerNode(Node):
             return
         if message.flush:
             self._converter = None
+            self._flushed_s = self._now_s()
             self._play_out.flush()
             self._errors.count('flushes')
         try:
@@ -237,7 +239,11 @@ class SpeakerNode(Node):
     def _render(self, count: int, start_s: float) -> np.ndarray:
         pcm, played = self._play_out.render(count, start_s)
         for item in played:
-            self._record(_Sounded(start_s + item.offset / MODEL_RATE_HZ, item))
+            item_s = start_s + item.offset / MODEL_RATE_HZ
+            self._record(_Sounded(item_s, item))
+            if item.flushed and len(item.pcm):
+                silent_s = item_s + len(item.pcm) / MODEL_RATE_HZ
+                self._errors.set_value('last_flush_ms', (silent_s - self._flushed_s) * 1_000)
         return pcm
 
     def _record(self, sounded: _Sounded) -> None:

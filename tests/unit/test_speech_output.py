@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Speech into a file and into a device's blocks."""
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interaction_node.output_blocks import OutputBlocks
+from interaction_node.play_out import PlayOut, QueuedSpeech
+from interaction_node.speech_timeline import SpeechTimeline
+
+RATE_HZ = 16_000
+
+
+def test_16_khz_passes_and_channels_are_copied():
+    blocks = OutputBlocks(RATE_HZ, 2, lambda count, _: np.arange(count, dtype=np.int16))
+    pcm = np.frombuffer(blocks.fill(5, 0.0), np.int16)
+    assert pcm.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_times_have_no_jitter_but_follow_a_jump():
+    times = []
+
+    def render(count, start_s):
+        times.append(start_s)
+        return np.zeros(count, np.int16)
+
+    blocks = OutputBlocks(RATE_HZ, 1, render)
+    jitter = np.random.default_rng(0).uniform(-0.004, 0.004, 100)
+    for n in range(100):
+        blocks.fill(80, 1.0 + n * 0.005 + (jitter[n] if n else 0))
+    assert np.abs(np.diff(times) - 0.005).max() < 0.0002
+    blocks.fill(80, 3.0)
+    assert times[-1] == 3.0
+
+
+@pytest.mark.parametrize('rate_hz', [44_100, 48_000])
+def test_other_rates_ask_for_the_right_time(rate_hz):
+    """What is rendered for a time sounds at that time."""
+
+    def render(count, start_s):
+        t = start_s + np.arange(count) / RATE_HZ
+        return np.rint(9_000 * np.sin(2 * np.pi * 300 * t)).astype(np.int16)
+
+    blocks, out = OutputBlocks(rate_hz, 1, render), []
+    for n in range(100):
+        out.append(np.frombuffer(blocks.fill(441, n * 441 / rate_hz), np.int16))
+    pcm = np.concatenate(out)
+    expected = 9_000 * np.sin(2 * np.pi * 300 * np.arange(len(pcm)) / rate_hz)
+    assert np.abs(pcm - expected)[1_000:].max() < 60
+
+
+@given(
+    flush_ms=st.floats(10, 100), fade_ms=st.floats(0, 5), phase=st.floats(0, 1), n=st.integers(0, 9)
+)
+def test_flush_budget_holds_for_a_device_that_keeps_its_promise(flush_ms, fade_ms, phase, n):
+    """As the node asks for it: a quarter a block, two in the device, one being filled."""
+    block = max(1, round((flush_ms - fade_ms) / 4 * RATE_HZ / 1_000))
+    play_out = PlayOut(fade_ms=fade_ms)
+    play_out.push(QueuedSpeech('a', 0, np.full(32_000, 9_000, np.int16), 0.0))
+    for k in range(n + 1):
+        play_out.render(block, (k + 3) * block / RATE_HZ)
+    flushed_at = (n + phase) * block
+    play_out.flush()
+    pcm, _ = play_out.render(10 * block, (n + 4) * block / RATE_HZ)
+    silent_at = (n + 4) * block + (np.flatnonzero(pcm)[-1] + 1 if pcm.any() else 0)
+    assert (silent_at - flushed_at) / RATE_HZ * 1_000 <= flush_ms + 3 * 4 / 16
+
+
+class Reference:
+    """The same as the time line, with a plain array."""
+
+    def __init__(self):
+        self.samples = np.zeros(20_000, np.int16)
+        self.end = 0
+
+    def say(self, first, pcm):
+        first = first if first >= 0 else self.end
+        self.samples[first : first + len(pcm)] = pcm
+        self.end = max(self.end, first + len(pcm)) if len(pcm) else self.end
+
+    def flush(self, first):
+        if 0 <= first < self.end:
+            gain = np.clip(1 - np.arange(1, self.end - first + 1) / 80, 0, 1)
+            self.samples[first : self.end] = np.rint(self.samples[first : self.end] * gain)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(['say', 'say', 'flush']),
+            st.integers(-1, 3_000),
+            st.integers(0, 900),
+            st.booleans(),
+        ),
+        max_size=10,
+    )
+)
+def test_timeline_is_what_was_said(tmp_path_factory, actions):
+    path = tmp_path_factory.mktemp('speech') / 'out.wav'
+    timeline, reference = SpeechTimeline(path), Reference()
+    for n, (kind, first, count, last) in enumerate(actions):
+        if kind == 'flush':
+            timeline.flush(first)
+            reference.flush(first)
+        else:
+            pcm = np.random.default_rng(n).integers(-9_000, 9_000, count).astype(np.int16)
+            written = timeline.say(f'u{n // 3}', n, first, pcm, last)
+            assert np.array_equal(written.pcm, pcm)
+            reference.say(first, pcm)
+    timeline.close()
+    pcm = soundfile.read(path, dtype='int16')[0]
+    assert np.array_equal(pcm, reference.samples[: len(pcm)])
+    assert not reference.samples[len(pcm) :].any()
