@@ -18,11 +18,12 @@ from .checkpoint import load_checkpoint
 from .interaction_net import InteractionNet
 from .interface import TURN_SAMPLES, Intent, MicroTurn, Priority, Role, StepResult, Timing
 from .mel import MelStream
+from .open_voice import OpenVoice
 from .picture import fit_frames
-from .reading import Reader
 from .skills import parse_act
-from .speech_out import Voice
+from .speech_out import PREFIX_HEAD, SpeechOut
 from .tokens import Vocabulary
+from .voice import Voice
 
 DEFAULT_CHECKPOINT = Path(__file__).with_name('nano.safetensors')
 MAX_APPEND = 16
@@ -62,7 +63,6 @@ class Session:
         self.device = torch.device(device)
         self._net = net.to(self.device)
         self._vocabulary, self._voice = vocabulary, voice
-        self._reader = Reader(voice)
         self._state = net.transformer.init_state(1, MAX_APPEND, device=self.device)
         self._user_mel, self._own_mel = MelStream(), MelStream()
         step = net.config.turn_frames // net.config.audio_tokens
@@ -82,8 +82,7 @@ class Session:
         self._boundary = self._vocabulary['<silent>']
         self._text: list[int] = []
         self._transcript: list[tuple[int, str]] = []
-        self._reader.reset()
-        self._voice.stop()
+        self._voice.reset()
 
     def close(self) -> None:
         """Ends the synthesiser."""
@@ -147,16 +146,15 @@ class Session:
         ids = self._vocabulary.ids
         for line in turn.text:
             if line.role == Role.SYSTEM and line.text == 'interrupt':
-                self._reader.reset()
-                self._voice.stop()
+                self._voice.reset()
             role = _ROLE_TOKENS.get(line.role)
             if role is None:
                 continue
             if line.role == Role.PLANNER:
-                self._reader.add(line.text)
+                self._voice.add_text(line.text)
             self._text += [ids[role], *self._vocabulary.encode(line.text), ids['<end>']]
-        if self._reader.just_done:
-            self._reader.just_done = False
+        if self._voice.finished_text:
+            self._voice.finished_text = False
             self._text.append(ids['<read_done>'])
         taken, self._text = self._text[:MAX_TEXT_TOKENS], self._text[MAX_TEXT_TOKENS:]
         return taken
@@ -197,7 +195,7 @@ class Session:
         flush = '<flush>' in out.tokens
         if flush:
             self._voice.stop()
-            self._reader.pause()
+            self._voice.drop_text()
         speech, text, voice = self._speak(out, said)
         if not turn.emit:
             self._voice.stop()
@@ -211,7 +209,7 @@ class Session:
             self._voice.stop()
             return None, '', ''
         if '<read>' in out.tokens:
-            speech, text = self._reader.next()
+            speech, text = self._voice.read()
             return speech, text, self._voice.reader_name if speech is not None else ''
         return self._voice.speak(words, out.hidden_D), ' '.join(words), self._voice.name
 
@@ -272,7 +270,11 @@ class _StopWatch:
 
 
 def load_session(
-    checkpoint: str | Path = '', device: str = 'cpu', threads: int = 1
+    checkpoint: str | Path = '',
+    device: str = 'cpu',
+    threads: int = 1,
+    patience_s: float = 0.0,
+    seed: int = 0,
 ) -> Session:
     """Loads a checkpoint, warms it up and returns a session.
 
@@ -280,6 +282,8 @@ def load_session(
         checkpoint: A .safetensors file; '' for the shipped one.
         device: 'cpu' or 'cuda'.
         threads: Threads for the arithmetic on a CPU.
+        patience_s: How long a step may wait for the synthesiser; 0 in real time.
+        seed: Decides the take of the robot's voice.
 
     Raises:
         ValueError: The checkpoint is missing or not ours, or the device is not there.
@@ -288,7 +292,11 @@ def load_session(
         raise ValueError(f'device: {device!r}, but no CUDA device is available; use "cpu"')
     torch.set_num_threads(threads)
     net, vocabulary, extra, _ = load_checkpoint(Path(checkpoint or DEFAULT_CHECKPOINT))
-    session = Session(net, vocabulary, Voice.load(extra), device)
+    has_voice = any(name.startswith(PREFIX_HEAD) for name in extra)
+    speech = SpeechOut.from_state(extra) if has_voice else None
+    open_voice = OpenVoice()
+    open_voice.warm_up()
+    session = Session(net, vocabulary, Voice(speech, open_voice, patience_s, seed), device)
     _warm_up(session)
     return session
 

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from interaction_node.model.data.ideal import Event, IdealPartner
+
+
+def robot_voice(text):
+    words = text.split()
+    spoken = tuple((word, 12 * i, 12 * i + 10) for i, word in enumerate(words))
+    return SimpleNamespace(frames=12 * len(words), words=spoken, text=text)
+
+
+def partner(turns=100, speaks=()):
+    user = np.zeros(turns, bool)
+    user[list(speaks)] = True
+    return IdealPartner(robot_voice, turns, user)
+
+
+def said(targets):
+    return targets.said
+
+
+def test_a_cue_is_answered_once_its_end_is_80_ms_past():
+    events = [
+        Event(20, 'cue_set', {'cues': [['kilo', 'seven']]}),
+        Event(56, 'cue_word', {'cue': 'kilo'}),
+        Event(87, 'cue_word', {'cue': 'kilo'}),
+        Event(120, 'cue_word', {'cue': 'alpha'}),
+    ]
+    assert said(partner().run(events)) == [(5, 'seven'), (9, 'seven')]
+
+
+def test_forget_it_ends_cues():
+    events = [
+        Event(20, 'cue_set', {'cues': [['kilo', 'seven']]}),
+        Event(40, 'cue_cancel', {}),
+        Event(100, 'cue_word', {'cue': 'kilo'}),
+    ]
+    assert said(partner().run(events)) == [(4, 'okay')]
+
+
+def test_every_three_seconds_is_counted_from_the_end_of_the_instruction():
+    targets = partner().run([Event(27, 'time_set', {'every_s': 3, 'answer': 'now'})])
+    onsets_s = [(turn + 1) * 0.2 for turn, _ in said(targets)]
+    due_s = [0.54 + 3 * (i + 1) for i in range(len(onsets_s))]
+    assert len(onsets_s) == 6
+    assert onsets_s == pytest.approx(due_s, abs=0.11)
+
+
+def test_a_reminder_comes_once():
+    targets = partner().run([Event(20, 'time_set', {'in_s': 5, 'answer': 'done'})])
+    assert [text for _, text in said(targets)] == ['done']
+
+
+def test_counting_goes_down_too():
+    targets = partner().run([Event(20, 'count_set', {'first': 3, 'last': 1, 'step': -1})])
+    assert [text for _, text in said(targets)] == ['three', 'two', 'one']
+
+
+def test_stop_silences_within_one_turn_and_becomes_an_intent():
+    events = [
+        Event(20, 'count_set', {'first': 1, 'last': 9, 'step': 1}),
+        Event(75, 'interruption', {'then': 'stopped', 'halts': True}),
+    ]
+    targets = partner().run(events)
+    turn = Event(75, 'interruption', {}).turn
+    assert turn == 7
+    assert targets.acts == [(turn, 'stop', {})]
+    assert targets.tokens[turn][0] == '<flush>'
+    assert not targets.speak[turn]
+    assert said(targets)[-1][1] == 'stopped'
+
+
+def test_counting_resumes_after_wait_and_go_on():
+    events = [
+        Event(20, 'count_set', {'first': 1, 'last': 4, 'step': 1}),
+        Event(96, 'interruption', {'then': 'yes'}),
+        Event(150, 'resume', {}),
+    ]
+    texts = [text for _, text in said(partner().run(events))]
+    assert texts[:2] == ['one', 'two']
+    assert texts[-1] == 'four'
+    assert 'yes' in texts
+    assert set(texts) == {'one', 'two', 'three', 'four', 'yes'}
+
+
+def test_backchannels_and_talk_to_others_change_nothing():
+    quiet = partner().run([Event(30, 'backchannel'), Event(60, 'chatter')])
+    assert not any(quiet.speak)
+    assert not any(quiet.tokens)
+
+
+def test_a_command_acts_and_is_acknowledged_in_the_same_turn():
+    meaning = {'skill': 'move', 'arguments': {'direction': 'forward', 'distance_m': 3}}
+    targets = partner().run([Event(36, 'command', meaning)])
+    assert targets.tokens[3] == ['<act>', '<move>', 'forward', 'three', '<end>', 'okay']
+
+
+def test_a_result_waits_until_the_person_is_silent():
+    events = [Event(20, 'delegate', {}), Event(66, 'result', {'text': 'go home'})]
+    targets = partner(speaks=range(6, 12)).run(events)
+    assert targets.delegated == [2]
+    assert said(targets) == [(2, 'one moment'), (13, 'go home')]
+    assert targets.tokens[13] == ['<read>']
+    assert targets.read_done.index(True) == 16
+
+
+def test_words_begin_in_the_turn_whose_window_they_begin_in():
+    targets = partner().run([Event(20, 'sight', {'text': 'i see a ball'})])
+    assert targets.tokens[2:7] == [['i'], ['see'], ['a'], ['ball'], []]
+    assert targets.speak[2:7] == [True] * 5
