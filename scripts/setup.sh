@@ -185,15 +185,17 @@ install_ros() {
 
 build_interfaces() {
   [ "$ROS_SOURCE" != none ] || return 0
-  local build="$PWD/.cache/interfaces"
-  [ -e "$build/install_manifest.txt" ] && xargs rm -f <"$build/install_manifest.txt"
+  local build="$PWD/.cache/interfaces" installed="$VENV/.setup.installed"
   rm -rf "$build"
   export PATH="$VENV/bin:$PATH" AMENT_PREFIX_PATH="$VENV${AMENT_PREFIX_PATH:+:$AMENT_PREFIX_PATH}"
   cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$VENV" \
     -DCMAKE_PREFIX_PATH="${AMENT_PREFIX_PATH//:/;}" -DPython3_EXECUTABLE="$VENV/bin/python" \
     -DBUILD_TESTING=OFF -DINSTALL_PYTHON=OFF
   cmake --build "$build"
+  # What an older version left would still be importable.
+  [ ! -e "$installed" ] || xargs rm -f <"$installed"
   cmake --install "$build"
+  cp "$build/install_manifest.txt" "$installed"
 }
 
 install_ourselves() {
