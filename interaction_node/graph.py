@@ -16,6 +16,7 @@ from pathlib import Path
 PACKAGE = 'duplex_interaction'
 PROFILE_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 TRUE_FALSE = ('true', 'false')
+AUTO = 'auto'
 
 
 @dataclass(frozen=True)
@@ -25,26 +26,26 @@ class NodeSpec:
     Attributes:
         executable: Name of the program, of its module in `interaction_node`, and of the ROS node.
         switch: Argument that says whether it runs.
-        runs: Whether it runs unless the switch says otherwise.
+        runs: Default of the switch: true, or auto for where an argument of the node is given.
         description: What it does, one line.
         lifecycle: Whether it is a lifecycle node.
     """
 
     executable: str
     switch: str
-    runs: bool
+    runs: str
     description: str
     lifecycle: bool = False
 
 
 NODES = (
-    NodeSpec('microphone_node', 'microphone', True, 'a microphone or a sound file, to audio'),
-    NodeSpec('camera_file_node', 'camera', False, 'a video file, to image'),
-    NodeSpec('interaction_node', 'interaction', True, 'the interaction model', lifecycle=True),
-    NodeSpec('speaker_node', 'speaker', True, 'speech, to a loudspeaker or a sound file'),
-    NodeSpec('planner_node', 'planner', True, 'the background planner'),
-    NodeSpec('action_gate_node', 'gate', True, 'the only node that may drive the robot'),
-    NodeSpec('recorder_node', 'recorder', False, 'records the topics as MCAP'),
+    NodeSpec('microphone_node', 'microphone', 'true', 'a microphone or a sound file, to audio'),
+    NodeSpec('camera_file_node', 'camera', AUTO, 'a video file, to image'),
+    NodeSpec('interaction_node', 'interaction', 'true', 'the interaction model', lifecycle=True),
+    NodeSpec('speaker_node', 'speaker', 'true', 'speech, to a loudspeaker or a sound file'),
+    NodeSpec('planner_node', 'planner', 'true', 'the background planner'),
+    NodeSpec('action_gate_node', 'gate', 'true', 'the only node that may drive the robot'),
+    NodeSpec('recorder_node', 'recorder', AUTO, 'records the topics as MCAP'),
 )
 
 
@@ -73,9 +74,9 @@ def _switches() -> tuple[Argument, ...]:
     return tuple(
         Argument(
             spec.switch,
-            str(spec.runs).lower(),
+            spec.runs,
             f'Run {spec.executable}: {spec.description}',
-            TRUE_FALSE,
+            TRUE_FALSE if spec.runs == 'true' else (AUTO, *TRUE_FALSE),
         )
         for spec in NODES
     )
@@ -136,7 +137,7 @@ ARGUMENTS = (
     Argument(
         'video_file',
         '',
-        'Video file to see; needs camera:=true',
+        'Video file to see instead of a camera',
         node='camera_file_node',
         parameter='file',
     ),
@@ -165,7 +166,7 @@ ARGUMENTS = (
     Argument(
         'recording',
         '',
-        'Folder that the recorder makes; needs recorder:=true',
+        'Folder to record the topics to, which the recorder makes',
         node='recorder_node',
         parameter='uri',
     ),
@@ -315,7 +316,7 @@ def processes(
             environment=_environment(values),
         )
         for spec in NODES
-        if values[spec.switch] == 'true'
+        if _runs(spec, values)
     ]
 
 
@@ -334,6 +335,12 @@ def existing_file(name: str, argument: str, kind: str = 'config') -> Path:
         if path.is_file():
             return path.resolve()
     raise ValueError(f'{argument}: there is no file {name!r}, nor one of that name in {kind}/')
+
+
+def _runs(spec: NodeSpec, values: Mapping[str, str]) -> bool:
+    if values[spec.switch] != AUTO:
+        return values[spec.switch] == 'true'
+    return any(values[each.name] for each in ARGUMENTS if each.node == spec.executable)
 
 
 def _parameters(spec: NodeSpec, values: Mapping[str, str]) -> dict[str, object]:

@@ -15,6 +15,7 @@ RECENT_STEPS = 300
 DEADLINE_STEPS = 50
 DEADLINES_TOLERATED = 2
 AUDIO_LOST_MS = 1000.0
+QUIET_START_TURNS = 15
 
 
 class StepHealth:
@@ -49,7 +50,7 @@ class StepHealth:
             self._errors.resolve('model', 'the model works again')
         if 0 <= step.report.audio_age_ms < AUDIO_LOST_MS:
             self._errors.resolve('audio', 'sound comes from a microphone')
-        else:
+        elif step.turn.index >= QUIET_START_TURNS:
             self._errors.warn('audio', 'no sound comes from a microphone')
         if sum(self._missed) > DEADLINES_TOLERATED:
             self._errors.warn('deadline', f'the model is too slow for {1e3 * TURN_S:g} ms')

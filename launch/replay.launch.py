@@ -21,8 +21,7 @@ def generate_launch_description() -> LaunchDescription:
 def _source(context: LaunchContext) -> list[ExecuteProcess | SetLaunchConfiguration]:
     bag = value(context, 'bag')
     if not bag:
-        has_video = 'true' if value(context, 'video_file') else 'false'
-        return [SetLaunchConfiguration('camera', has_video)]
+        return []
     play = ['ros2', 'bag', 'play', bag, '--clock', '--topics']
     return [
         *(SetLaunchConfiguration(name, 'false') for name in ('microphone', 'camera')),

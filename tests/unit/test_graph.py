@@ -26,6 +26,13 @@ def test_switches_turn_every_node_on_and_off():
         assert process.executable == spec.executable
 
 
+def test_a_file_to_see_or_record_turns_its_node_on():
+    names = {process.name for process in graph.processes({'video_file': 'a.mp4', 'recording': 'b'})}
+    assert names >= {'camera_file_node', 'recorder_node'}
+    off = graph.processes({'video_file': 'a.mp4', 'camera': 'false'})
+    assert 'camera_file_node' not in {process.name for process in off}
+
+
 def test_the_command_line_says_everything(tmp_path):
     extra = tmp_path / 'extra.yaml'
     extra.write_text('{}')
