@@ -241,7 +241,12 @@ class _Attention(nn.Module):
     ) -> torch.Tensor:
         """Attends from x to the source, (B, T, W)."""
         q = self.query(x_BTW).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        k, v = self.key_value(source_BMW).unflatten(-1, (2 * self.heads, -1)).transpose(1, 2).chunk(2, 1)
+        k, v = (
+            self.key_value(source_BMW)
+            .unflatten(-1, (2 * self.heads, -1))
+            .transpose(1, 2)
+            .chunk(2, 1)
+        )
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
         if mask_BM is not None:
             scores = scores.masked_fill(~mask_BM[:, None, None], -1e4)

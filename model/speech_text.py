@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words being spoken, as the flow head reads them: the last letters, each with its word's age."""
+"""The words being spoken as the flow head reads them: the last letters and their words' ages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class SpokenWords:
 
     def begin(self, words: list[str], block: int) -> SpokenWords:
         """Adds words that begin in a block; keeps no more than can be read."""
-        kept = replace(self, words=self.words + tuple(words), blocks=self.blocks + (block,) * len(words))
+        kept = replace(
+            self, words=self.words + tuple(words), blocks=self.blocks + (block,) * len(words)
+        )
         return replace(kept, words=kept.words[-MAX_LETTERS:], blocks=kept.blocks[-MAX_LETTERS:])
 
 
@@ -57,7 +59,11 @@ def encode(spoken: SpokenWords, block: int, ids: dict[str, int]) -> torch.Tensor
     for word, began in zip(reversed(spoken.words), reversed(spoken.blocks), strict=True):
         age = min(max(block - began, 0), MAX_AGE)
         number = ids.get(word, 0)
-        spelled = [(_LETTER_IDS[c], number, age, min(i, 15)) for i, c in enumerate(word) if c in _LETTER_IDS]
+        spelled = [
+            (_LETTER_IDS[c], number, age, min(i, 15))
+            for i, c in enumerate(word)
+            if c in _LETTER_IDS
+        ]
         # The space in front tells the word's first letter from the one before.
         rows[:0] = [(SPACE, 0, age, 0), *spelled]
         if len(rows) >= MAX_LETTERS:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains the vocoder on recordings of one voice.
 
-python -m interaction_node.model.train_vocoder --data FOLDER --minutes 30
+python -m interaction_node.model.train_vocoder --data .cache/bank --minutes 30
 """
 
 from __future__ import annotations
@@ -9,16 +9,17 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 from torch import nn
 from tqdm import tqdm
 
 from interaction_node.model import speech_features as sf
+from interaction_node.model.data.bank import DEFAULT_ROOT, Bank
 from interaction_node.model.vocoder import Vocoder
 
 CROP_FRAMES = 48
@@ -39,20 +40,21 @@ class Recording:
     features_TF: torch.Tensor
 
 
-def load_recordings(folder: Path, limit: int | None = None) -> list[Recording]:
-    """Reads every WAV or FLAC under a folder (16 kHz mono) and computes its features."""
-    paths = sorted([*folder.rglob('*.wav'), *folder.rglob('*.flac')])[:limit]
-    recordings = []
-    for path in tqdm(paths, desc='features', mininterval=2):
-        wave, rate_hz = soundfile.read(path, dtype='float32')
-        if rate_hz != sf.SAMPLE_RATE_HZ:
-            raise ValueError(f'{path}: {rate_hz} Hz, expected {sf.SAMPLE_RATE_HZ}')
-        recordings.append(as_recording(wave))
-    return recordings
+def load_recordings(roots: Sequence[Path], limit: int) -> list[Recording]:
+    """Reads what the robot says from phrase banks and computes its features.
+
+    Args:
+        roots: Folders of banks.
+        limit: Clips at most, evenly spread.
+    """
+    clips = [clip for root in roots for clip in Bank.load(root, 'robot')]
+    chosen = clips[:: max(1, len(clips) // limit)]
+    return [as_recording(clip.audio) for clip in tqdm(chosen, desc='features', mininterval=2)]
 
 
-def as_recording(wave_N: np.ndarray) -> Recording:
-    """Pads an utterance to whole frames with silence around it and computes its features."""
+def as_recording(pcm: np.ndarray) -> Recording:
+    """Pads an utterance (int16) to whole frames with silence around it; computes its features."""
+    wave_N = np.asarray(pcm, np.float32) / 32768
     lead = WARM_FRAMES * sf.HOP
     wave = np.pad(wave_N, (lead, lead + -len(wave_N) % sf.HOP))
     wave = np.pad(wave, (0, max(0, CROP_FRAMES * sf.HOP - len(wave))))
@@ -111,7 +113,11 @@ def train(
     began, mean_loss = time.monotonic(), None
     with tqdm(total=int(minutes * 60), unit='s', mininterval=5, desc='vocoder') as bar:
         while (used_s := spent_s + time.monotonic() - began) < minutes * 60:
-            lr = rate * min(1, (step + 1) / 200) * max(0.02, math.cos(used_s / minutes / 60 * math.pi / 2))
+            lr = (
+                rate
+                * min(1, (step + 1) / 200)
+                * max(0.02, math.cos(used_s / minutes / 60 * math.pi / 2))
+            )
             for group in optimiser.param_groups:
                 group['lr'] = lr
             features, waves = crops(recordings, batch, generator)
@@ -155,7 +161,8 @@ def save(
 def main(args: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data', type=Path, required=True, help='folder of 16 kHz mono files')
+    parser.add_argument('--data', type=Path, nargs='+', default=[DEFAULT_ROOT], help='phrase banks')
+    parser.add_argument('--limit', type=int, default=2000, help='clips at most')
     parser.add_argument('--out', type=Path, default=Path('.cache/train/flow/vocoder.pt'))
     parser.add_argument('--minutes', type=float, default=30.0)
     parser.add_argument('--batch', type=int, default=12)
@@ -163,7 +170,12 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument('--seed', type=int, default=1)
     given = parser.parse_args(args)
     train(
-        load_recordings(given.data), given.out, given.minutes, given.batch, given.rate, given.seed
+        load_recordings(given.data, given.limit),
+        given.out,
+        given.minutes,
+        given.batch,
+        given.rate,
+        given.seed,
     )
 
 

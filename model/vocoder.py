@@ -218,7 +218,9 @@ class Vocoder(nn.Module):
             (B, N + 512) float32: the block and what rings on after it.
         """
         responses = _minimum_phase(filters_BCK.unflatten(-1, (2, _BANDS)) @ self._bands_to_bins)
-        spectrum = _segments(pulses_BN) * responses[:, :, 0] + _segments(noise_BN) * responses[:, :, 1]
+        spectrum = (
+            _segments(pulses_BN) * responses[:, :, 0] + _segments(noise_BN) * responses[:, :, 1]
+        )
         parts = torch.fft.irfft(spectrum, _FFT)[..., : 2 * CONTROL_HOP + FILTER_TAPS - 1]
         batch, controls, length = parts.shape
         total = (controls - 1) * CONTROL_HOP + length
