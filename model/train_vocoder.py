@@ -110,9 +110,9 @@ def train(
         optimiser.load_state_dict(saved['optimiser'])
         step, spent_s = saved['step'], saved['spent_s']
     generator = torch.Generator().manual_seed(seed + step)
-    began, mean_loss = time.monotonic(), None
+    began, mean_loss = time.process_time(), None
     with tqdm(total=int(minutes * 60), unit='s', mininterval=5, desc='vocoder') as bar:
-        while (used_s := spent_s + time.monotonic() - began) < minutes * 60:
+        while (used_s := spent_s + time.process_time() - began) < minutes * 60:
             lr = (
                 rate
                 * min(1, (step + 1) / 200)
@@ -134,7 +134,7 @@ def train(
             step += 1
             bar.n = int(used_s)
             bar.set_postfix(step=step, loss=f'{mean_loss:.4f}')
-            if step % 500 == 0:
+            if step % 300 == 0:
                 save(out, vocoder, optimiser, step, used_s)
     save(out, vocoder, optimiser, step, minutes * 60)
     return vocoder
@@ -164,7 +164,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument('--data', type=Path, nargs='+', default=[DEFAULT_ROOT], help='phrase banks')
     parser.add_argument('--limit', type=int, default=2000, help='clips at most')
     parser.add_argument('--out', type=Path, default=Path('.cache/train/flow/vocoder.pt'))
-    parser.add_argument('--minutes', type=float, default=30.0)
+    parser.add_argument('--minutes', type=float, default=30.0, help='processor time')
     parser.add_argument('--batch', type=int, default=12)
     parser.add_argument('--rate', type=float, default=2e-3)
     parser.add_argument('--seed', type=int, default=1)
