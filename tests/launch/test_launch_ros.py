@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from spy import Spy
 
+from duplex_interaction.msg import MicroTurnStatus
 from interaction_node import graph
+from interaction_node.topic_qos import MICRO_TURN_STATUS
 
 pytest.importorskip('launch_ros', reason='launch_ros is not installed (apt: ros-jazzy-launch-ros)')
 launch = pytest.importorskip('launch')
-from ament_index_python.packages import get_package_prefix  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
 
 FILES = sorted(graph.resource_folder('launch').glob('*.launch.py'))
@@ -45,12 +47,19 @@ def test_every_argument_is_described(path):
         assert each.default_value is not None
 
 
-def test_starts_the_nodes_and_they_talk(tmp_path, spy):
-    if not (Path(get_package_prefix(graph.PACKAGE)) / 'lib' / graph.PACKAGE).is_dir():
-        pytest.skip('the nodes are not installed for ros2 run (colcon build does that)')
-    from duplex_interaction.msg import MicroTurnStatus
+@pytest.fixture
+def spy():
+    spy = Spy()
+    yield spy
+    spy.close()
 
-    pcm = np.random.default_rng(0).integers(-9000, 9000, 16_000).astype(np.int16)
+
+def test_starts_the_nodes_and_they_talk(tmp_path, spy):
+    prefixes = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
+    built = [each for each in prefixes if (Path(each) / 'lib' / graph.PACKAGE).is_dir()]
+    if not built:
+        pytest.skip('the nodes are not installed for ros2 run (colcon build does that)')
+    pcm = np.random.default_rng(0).integers(-9000, 9000, 320_000).astype(np.int16)
     soundfile.write(tmp_path / 'in.wav', pcm, 16_000)
     parameters = "/**:\n  ros__parameters:\n    model: {factory: 'fakes:load_session'}\n"
     (tmp_path / 'fake.yaml').write_text(parameters)
@@ -62,11 +71,15 @@ def test_starts_the_nodes_and_they_talk(tmp_path, spy):
         'planner': 'false',
         'gate': 'false',
     }
-    statuses = spy.collect(MicroTurnStatus, '/robot1/micro_turn_status', 10)
+    statuses = spy.collect(MicroTurnStatus, '/robot1/micro_turn_status', MICRO_TURN_STATUS)
     path = graph.resource_folder('launch') / 'interaction.launch.py'
     process = subprocess.Popen(
         [sys.executable, '-c', RUN, path, *(f'{key}:={value}' for key, value in arguments.items())],
-        env={**os.environ, 'PYTHONPATH': f'{SUPPORT}:{os.environ.get("PYTHONPATH", "")}'},
+        env={
+            **os.environ,
+            'PYTHONPATH': f'{SUPPORT}:{os.environ.get("PYTHONPATH", "")}',
+            'AMENT_PREFIX_PATH': os.pathsep.join([*built, *prefixes]),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
