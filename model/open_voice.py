@@ -55,15 +55,16 @@ class OpenVoice:
 
     Args:
         engine: 'piper', 'espeak-ng', or 'auto' for the first that is installed.
-        python: Interpreter that has piper; this one by default.
+        python: Interpreter that has piper; '' looks in this one, then in the checkout's `.venv-voice`
+            and `.venv-data`.
         cache: Pieces that are remembered.
     """
 
-    def __init__(self, engine: str = 'auto', python: str = sys.executable, cache: int = 64):
+    def __init__(self, engine: str = 'auto', python: str = '', cache: int = 64):
         if engine not in ('auto', *ENGINES):
             raise ValueError(f'engine: {engine!r}, expected auto or one of {ENGINES}')
-        self._python, self._cache = python, cache
-        found = [name for name in ENGINES if _installed(name, python)]
+        self._python, self._cache = python or _python_with_piper(), cache
+        found = [name for name in ENGINES if _installed(name, self._python)]
         self._engines = [name for name in found if engine in ('auto', name)]
         self._spoken: OrderedDict[str, Spoken] = OrderedDict()
         self._asked: set[str] = set()
@@ -187,12 +188,21 @@ class OpenVoice:
 
 
 def _installed(engine: str, python: str) -> bool:
+    """Whether an engine is there; interpreters are judged by the folders of their packages."""
     if engine == 'espeak-ng':
         return shutil.which('espeak-ng') is not None
-    if python != sys.executable:
-        code = f'import importlib.util as u; exit(not all(map(u.find_spec, {_MODULES})))'
-        return subprocess.run([python, '-c', code], capture_output=True, timeout=30).returncode == 0
-    return all(importlib.util.find_spec(name) for name in _MODULES)
+    if python == sys.executable:
+        return all(importlib.util.find_spec(name) for name in _MODULES)
+    places = Path(python).parent.parent.glob('lib/python3*/site-packages')
+    return any(all((place / name).is_dir() for name in _MODULES) for place in places)
+
+
+def _python_with_piper() -> str:
+    """This interpreter, or one beside the code that has piper."""
+    checkout = Path(__file__).resolve().parent.parent
+    beside = [str(checkout / name / 'bin/python') for name in ('.venv-voice', '.venv-data')]
+    found = [python for python in (sys.executable, *beside) if _installed('piper', python)]
+    return found[0] if found else sys.executable
 
 
 def _espeak(piece: str) -> Spoken:

