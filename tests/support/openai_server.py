@@ -68,8 +68,11 @@ def _handler(server: OpenAiServer) -> type[BaseHTTPRequestHandler]:
             self._json(200, {'data': [{'id': 'first-model'}, {'id': 'second-model'}]})
 
         def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers['content-length'])))
-            server.requests.append(body)
+            size = int(self.headers['content-length'])
+            body = self.rfile.read(size)
+            if len(body) < size:  # the client has gone
+                return
+            server.requests.append(json.loads(body))
             server.authorizations.append(self.headers.get('authorization'))
             if server.failures:
                 code = server.failures.pop(0)
