@@ -79,6 +79,7 @@ class Session:
         self._user_mel.reset()
         self._own_mel.reset()
         self._before_FM.zero_()
+        self._picture: np.ndarray | None = None
         self._boundary = self._vocabulary['<silent>']
         self._text: list[int] = []
         self._transcript: list[tuple[int, str]] = []
@@ -133,9 +134,16 @@ class Session:
         clock = torch.tensor([[turn.index]], device=self.device)
         x_tD[0] += net.turn_tokens(own, clock)[0, 0]
         if video:
-            frames = fit_frames(turn.frames, net.config.video_patches)
+            frames = self._picture_pair(turn.frames)
             x_tD[1] += net.video(torch.from_numpy(frames[None]).to(self.device))[0]
         return x_tD, last - 1
+
+    def _picture_pair(self, frames_2HWC: np.ndarray) -> np.ndarray:
+        """The newest picture of the micro-turn before and of this one: always 200 ms apart."""
+        newest = fit_frames(frames_2HWC, self._net.config.video_patches)[1]
+        before = newest if self._picture is None else self._picture
+        self._picture = newest
+        return np.stack([before, newest])
 
     def _levels(self, stream: MelStream, pcm: np.ndarray) -> Tensor:
         """(1, 1, F, M) levels in [0, 1]."""

@@ -119,6 +119,7 @@ class IdealPartner:
         self._results: list[str] = []
         self._now: _Utterance | None = None
         self._quiet_until = 0
+        self._watching = False
         self.targets = Targets(
             [[] for _ in range(turns)], [False] * turns, [False] * turns
         )
@@ -154,9 +155,13 @@ class IdealPartner:
             self._say(answer)
 
     def _on_cue_cancel(self, turn: int, event: Event) -> None:
+        self._forget()
+        self._say('okay')
+
+    def _forget(self) -> None:
         self._bindings.clear()
         self._timers.clear()
-        self._say('okay')
+        self._watching = False
 
     def _on_time_set(self, turn: int, event: Event) -> None:
         meaning = event.meaning
@@ -193,8 +198,7 @@ class IdealPartner:
         resumable = event.meaning['then'] == 'yes'
         self._paused, self._count = (self._count if resumable else []), []
         if not resumable:
-            self._timers.clear()
-            self._bindings.clear()
+            self._forget()
         self._hush(turn)
         if event.meaning.get('halts'):
             self._act(turn, 'stop', {})
@@ -219,8 +223,7 @@ class IdealPartner:
         skill, arguments = event.meaning['skill'], event.meaning['arguments']
         if skill == 'stop':
             self._count, self._paused = [], []
-            self._timers.clear()
-            self._bindings.clear()
+            self._forget()
             self._hush(turn)
         self._act(turn, skill, arguments)
         self._say('stopped' if event.meaning.get('halts') else 'okay')
@@ -243,8 +246,14 @@ class IdealPartner:
     def _on_result(self, turn: int, event: Event) -> None:
         self._results.append(event.meaning['text'])
 
+    def _watch(self, turn: int, event: Event) -> None:
+        self._watching = True
+
+    _on_visual_count_set = _on_visual_start_stop_set = _on_visual_trigger_set = _watch
+
     def _on_sight(self, turn: int, event: Event) -> None:
-        self._say(event.meaning['text'])
+        if self._watching:
+            self._say(event.meaning['text'])
 
     def _due_result(self, turn: int) -> None:
         if not self._results or self._now or self._queue or turn < self._quiet_until:

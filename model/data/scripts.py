@@ -11,16 +11,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..tokens import number_words
 from . import phrases
 from .features import Utterance
 from .ideal import Event
 from .mixing import Piece
+from .scenes import Bout, SceneScript, Thing
 from .store import SpeechStore
 
 CUES = frozenset(phrases.grammar()['slots']['cue'])
 _INSTRUCTIONS = frozenset(kind for kind in phrases.KINDS if kind.endswith('_set'))
 _STOP_WORDS = ('stop', 'wait', 'quiet', 'enough')
 _SECOND = 50
+_MOVEMENTS = tuple(phrases.grammar()['slots']['movement'])
 
 
 @dataclass
@@ -33,6 +36,7 @@ class Script:
         heard: (word, frame after its end) of the user's words.
         typed: (frame, role token, text) of lines of text.
         instructions: (first frame, frame after the last) of what is said to the robot.
+        scene: What the camera sees; None where there is none.
         cursor: Frame at which the next thing can happen.
         theme: What is practised.
     """
@@ -42,6 +46,7 @@ class Script:
     heard: list[tuple[str, int]] = field(default_factory=list)
     typed: list[tuple[int, str, str]] = field(default_factory=list)
     instructions: list[tuple[int, int]] = field(default_factory=list)
+    scene: SceneScript | None = None
     cursor: int = 0
     theme: str = ''
 
@@ -392,6 +397,87 @@ class ScriptWriter:
             self._say(str(self._rng.choice(kinds, p=[0.35, 0.3, 0.2, 0.1, 0.05])))
             self._pause(0.05, 0.6)
 
+    # Video
+
+    def _watch_count(self) -> None:
+        meaning = self._watch_for('visual_count_set')
+        movement = meaning['movement'] if meaning else str(self._rng.choice(_MOVEMENTS))
+        scene = self.script.scene = SceneScript(movement, self._bouts(1.0, 2.2, 9))
+        done = 0
+        for bout in scene.bouts:
+            for i in range(bout.count):
+                done += 1
+                end = bout.start + bout.period * (i + 1)
+                self._see(meaning, end, number_words(done))
+        self._while_watching(scene.bouts[-1].end)
+
+    def _watch_start_stop(self) -> None:
+        meaning = self._watch_for('visual_start_stop_set')
+        movement = meaning['movement'] if meaning else str(self._rng.choice(_MOVEMENTS))
+        scene = self.script.scene = SceneScript(movement, self._bouts(0.7, 1.8, 7))
+        for bout in scene.bouts:
+            self._see(meaning, bout.start + 14, 'start')
+            self._see(meaning, bout.end + 14, 'stop')
+        self._while_watching(scene.bouts[-1].end + 20)
+
+    def _watch_trigger(self) -> None:
+        meaning = self._watch_for('visual_trigger_set')
+        scene = self.script.scene = SceneScript()
+        at = self.script.cursor + int(self._rng.uniform(0.5, 7) * _SECOND)
+        see = meaning['see'] if meaning else ''
+        if see == 'person':
+            scene.enters = at
+        elif see == 'green light':
+            scene.light_green = at
+        elif see:
+            colour, shape = see.split()
+            scene.things.append(Thing(colour, shape, at))
+        self._distract(scene, see, at)
+        if see:
+            self._see(meaning, at + 4, meaning['answer'])
+        self._while_watching(at + 40)
+
+    def _watch_for(self, kind: str) -> dict | None:
+        """Asks the robot to watch for something; in some sessions nobody asks."""
+        meaning = self._say(kind, 0.1) if self._rng.random() < 0.88 else None
+        self._pause(0.6, 2.5)
+        return meaning
+
+    def _see(self, meaning: dict | None, frame: int, text: str) -> None:
+        if meaning is not None:
+            self.script.events.append(Event(frame, 'sight', {'text': text}))
+
+    def _bouts(self, shortest_s: float, longest_s: float, most: int) -> list[Bout]:
+        bouts, start = [], self.script.cursor + int(self._rng.uniform(0, 2) * _SECOND)
+        for _ in range(1 if self._rng.random() < 0.6 else 2):
+            period = int(self._rng.uniform(shortest_s, longest_s) * _SECOND)
+            bouts.append(Bout(start, period, int(self._rng.integers(2, most))))
+            start = bouts[-1].end + int(self._rng.uniform(1.5, 3.5) * _SECOND)
+        return bouts
+
+    def _distract(self, scene: SceneScript, see: str, at: int) -> None:
+        """Other things in view, before and after what is watched for."""
+        slots = phrases.grammar()['slots']
+        for _ in range(self._rng.integers(0, 3)):
+            colour, shape = (str(self._rng.choice(slots[name])) for name in ('colour', 'shape'))
+            if f'{colour} {shape}' != see:
+                appears = int(self._rng.choice([-100, self._rng.integers(0, at + 60)]))
+                scene.things.append(Thing(colour, shape, appears))
+        if see != 'green light' and self._rng.random() < 0.15:
+            scene.light_green = int(self._rng.integers(0, at + 100))
+        if see != 'person' and self._rng.random() < 0.3:
+            scene.movement = str(self._rng.choice(_MOVEMENTS))
+
+    def _while_watching(self, until: int) -> None:
+        while self.script.cursor < until - 60:
+            self._pause(0.5, 3.0)
+            if self._rng.random() < 0.2 and self.script.cursor < until - 60:
+                self._something_idle()
+        self.script.cursor = max(until + 20, self.script.cursor)
+        if self._rng.random() < 0.3:
+            self._say('interruption')
+            self._pause(0.8, 1.5)
+
     def _mixed(self) -> None:
         """A bit of everything: several habits at once."""
         kinds = ['cue_set', 'time_set', 'count_set', 'command', 'address', 'cue_word']
@@ -402,15 +488,18 @@ class ScriptWriter:
 
 
 THEMES = {
-    'cue': 0.27,
-    'time': 0.13,
-    'count': 0.14,
-    'command': 0.16,
-    'address': 0.05,
-    'delegate': 0.08,
+    'cue': 0.25,
+    'time': 0.11,
+    'count': 0.12,
+    'command': 0.15,
+    'address': 0.04,
+    'delegate': 0.06,
     'idle': 0.04,
     'transcribe': 0.06,
-    'mixed': 0.07,
+    'mixed': 0.06,
+    'watch_count': 0.05,
+    'watch_start_stop': 0.03,
+    'watch_trigger': 0.03,
 }
 _COMPOSED = frozenset(['cue_set', 'command', 'time_set'])
 _SLOT_OF = {'place': 'place', 'object': 'object', 'colour': 'colour'}

@@ -10,6 +10,7 @@ from ..tokens import Vocabulary, normalise
 from .features import Utterance
 from .ideal import TURN_FRAMES, IdealPartner
 from .mixing import Piece, add_power, colour, own_power, to_log
+from .scenes import SceneRenderer, SceneScript
 from .scripts import THEMES, Script, ScriptWriter
 from .store import SpeechStore
 from .tensors import Session
@@ -90,6 +91,7 @@ class SessionFactory:
             turn = (end + 1) // TURN_FRAMES
             if turn < turns:
                 heard[turn] += [self._vocabulary.word_id(part) for part in normalise(word)]
+        frames_N, phase_N3 = self._video(script.scene, turns)
         shape = (turns, TURN_FRAMES, MELS)
         return Session(
             to_log(user).reshape(shape),
@@ -99,8 +101,26 @@ class SessionFactory:
             targets.speak,
             heard,
             start_turn=int(rng.integers(0, 18_000)) if rng.random() < 0.5 else 0,
+            frames_N=frames_N,
+            phase_N3=phase_N3,
             theme=script.theme,
         )
+
+    def _video(self, scene: SceneScript | None, turns: int):
+        """(turns, 2, 80, 120, 3) pictures, the last and this, and (turns, 3) movement."""
+        if scene is None:
+            return None, None
+        pictures = SceneRenderer(scene, self._rng).render(turns)
+        pairs = np.stack([np.concatenate([pictures[:1], pictures[:-1]]), pictures], axis=1)
+        phase = np.full((turns, 3), np.nan, np.float32)
+        if scene.movement:
+            phase[:] = 0.0
+            for turn in range(turns):
+                for bout in scene.bouts:
+                    now = bout.phase((turn + 1) * TURN_FRAMES - 1)
+                    if now is not None:
+                        phase[turn] = np.cos(2 * np.pi * now), np.sin(2 * np.pi * now), 1
+        return pairs, phase
 
     def _microphone(self, script: Script, targets, frames: int) -> np.ndarray:
         rng = self._rng

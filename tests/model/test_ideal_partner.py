@@ -3,6 +3,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from interaction_node.model.data.ideal import Event, IdealPartner
 
 
@@ -108,6 +109,7 @@ def test_a_result_waits_until_the_person_is_silent():
 
 
 def test_words_begin_in_the_turn_whose_window_they_begin_in():
-    targets = partner().run([Event(20, 'sight', {'text': 'i see a ball'})])
+    events = [Event(2, 'visual_trigger_set'), Event(20, 'sight', {'text': 'i see a ball'})]
+    targets = partner().run(events)
     assert targets.tokens[2:7] == [['i'], ['see'], ['a'], ['ball'], []]
     assert targets.speak[2:7] == [True] * 5

@@ -57,6 +57,12 @@ def micro_turns(count, seed=0, frames=False):
     ]
 
 
+def pairs(turns):
+    """(N, 2, h, w, 3): the newest picture of the micro-turn before and of this one."""
+    newest = [fit_frames(turn.frames, (2, 3))[1] for turn in turns]
+    return np.stack([np.stack(pair) for pair in zip([newest[0], *newest], newest, strict=False)])
+
+
 def live(session, turns):
     """Steps a session; returns its results, output tokens and boundaries."""
     decoded = []
@@ -81,7 +87,7 @@ def test_stepping_equals_teacher_forcing(net, vocabulary, frames):
         [[ids[w] for w in said] for said in tokens],
         speak,
         [[] for _ in turns],
-        frames_N=np.stack([fit_frames(t.frames, (2, 3)) for t in turns]) if frames else None,
+        frames_N=pairs(turns) if frames else None,
     )
     batch = collate([training], vocabulary, np.random.default_rng(0), replace=0.0)
     tensors = to_tensors(batch, torch.device('cpu'))
