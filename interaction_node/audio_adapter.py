@@ -50,9 +50,7 @@ class AudioAdapter:
         Raises:
             ValueError: An argument is out of range; names it, its value and what was expected.
         """
-        samples = check_pcm(sample_rate_hz, channels, pcm)
-        if first_sample < 0:
-            raise ValueError(f'first_sample is {first_sample}, expected a position >= 0')
+        samples = check_chunk(first_sample, sample_rate_hz, channels, pcm)
         if channels > 1:
             mean = samples.reshape(-1, channels).mean(axis=1, dtype=np.float32)
             samples = _to_int16(mean)
@@ -89,8 +87,12 @@ class AudioAdapter:
         return [piece]
 
 
-def check_pcm(sample_rate_hz: int, channels: int, pcm: Sequence[int] | np.ndarray) -> np.ndarray:
+def check_chunk(
+    first_sample: int, sample_rate_hz: int, channels: int, pcm: Sequence[int] | np.ndarray
+) -> np.ndarray:
     """Returns (n * channels,) int16 or raises ValueError; see `AudioAdapter.convert`."""
+    if first_sample < 0:
+        raise ValueError(f'first_sample is {first_sample}, expected a position >= 0')
     if not RATES_HZ[0] <= sample_rate_hz <= RATES_HZ[1]:
         raise ValueError(
             f'sample_rate_hz is {sample_rate_hz}, expected {RATES_HZ[0]} to {RATES_HZ[1]}'

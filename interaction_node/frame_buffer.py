@@ -10,7 +10,7 @@ import numpy as np
 from interaction_node.model.interface import TURN_SAMPLES
 from interaction_node.turn_axis import Stamped
 
-PositionOf = Callable[[Stamped], float]
+PositionOf = Callable[[Stamped], int]
 
 
 class FrameBuffer:
@@ -39,9 +39,7 @@ class FrameBuffer:
             self._remove(self._frames[0])
             self.drops += 1
 
-    def newest_two(
-        self, end: float, position_of: PositionOf
-    ) -> tuple[np.ndarray | None, float | None]:
+    def newest_two(self, end: int, position_of: PositionOf) -> tuple[np.ndarray | None, int | None]:
         """Shows the newest two frames stamped at or before the end of a window.
 
         A single frame is shown twice, and so is the newest one if the size has just changed.
@@ -62,7 +60,7 @@ class FrameBuffer:
             self._shown = (*pair, np.stack([frame.content for frame in pair]))
         return self._shown[2], position_of(pair[1])
 
-    def reaches(self, position: float, position_of: PositionOf) -> bool:
+    def reaches(self, position: int, position_of: PositionOf) -> bool:
         """Whether a frame at or after a position is there."""
         return any(position_of(frame) >= position for frame in self._frames)
 
@@ -70,6 +68,6 @@ class FrameBuffer:
         self._frames = [other for other in self._frames if other is not frame]
 
 
-def _window(position: float) -> int:
+def _window(position: int) -> int:
     """Returns the micro-turn that sees a frame first; one at the very end still belongs to it."""
-    return int(-(-position // TURN_SAMPLES))
+    return -(-position // TURN_SAMPLES)

@@ -18,6 +18,7 @@ from interaction_node import topic_qos
 from interaction_node.conversation import Conversation
 from interaction_node.conversation_messages import to_event, to_seconds
 from interaction_node.image_conversion import compressed_to_rgb, image_to_rgb
+from interaction_node.message_faults import MessageFaults
 from interaction_node.micro_turn_clock import MicroTurnClock
 from interaction_node.model_thread import ModelThread
 from interaction_node.node_errors import NodeErrors
@@ -54,6 +55,7 @@ class Inputs:
         self._thread = thread
         self._conversation = conversation
         self._errors = errors
+        self._faults = MessageFaults(errors)
         self._now = now
         max_rate_hz = parameters['camera.max_rate_hz']
         self._frame_gap_s = 0.9 / max_rate_hz if max_rate_hz else 0.0
@@ -67,15 +69,16 @@ class Inputs:
                 ConversationEvent, 'conversation', self._take_event, topic_qos.CONVERSATION
             ),
         ]
-        self.match_publishers()
+        self.check()
 
     def close(self) -> None:
         """Ends every subscription."""
         for subscription in [*self._fixed, *self._images.values()]:
             self._node.destroy_subscription(subscription)
 
-    def match_publishers(self) -> None:
-        """Follows the publishers' quality of service, tells of two microphones; call at 1 Hz."""
+    def check(self) -> None:
+        """Looks after publishers that come and go and after errors that are over; call at 1 Hz."""
+        self._faults.end_old()
         for topic in IMAGE_TOPICS:
             self._match_camera(topic)
         if (count := self._node.count_publishers('audio')) > 1:
@@ -106,7 +109,7 @@ class Inputs:
         )
 
     def _take_audio(self, message: AudioChunk) -> None:
-        with _Reported(self._errors, 'audio messages'):
+        with self._faults.of('audio messages'):
             self._clock.push_audio(
                 message.first_sample,
                 message.sample_rate_hz,
@@ -119,7 +122,7 @@ class Inputs:
             self._thread.wake()
 
     def _take_playback(self, message: Playback) -> None:
-        with _Reported(self._errors, 'playback messages'):
+        with self._faults.of('playback messages'):
             self._clock.push_playback(
                 message.first_sample,
                 message.sample_rate_hz,
@@ -137,7 +140,7 @@ class Inputs:
 
     def _take_image(self, message: Image) -> None:
         if self._is_wanted(message):
-            with _Reported(self._errors, 'image messages'):
+            with self._faults.of('image messages'):
                 rgb = image_to_rgb(
                     message.encoding,
                     message.width,
@@ -150,7 +153,7 @@ class Inputs:
 
     def _take_compressed(self, message: CompressedImage) -> None:
         if self._is_wanted(message):
-            with _Reported(self._errors, 'compressed images'):
+            with self._faults.of('compressed images'):
                 self._push_frame(compressed_to_rgb(message.data, message.format), message)
 
     def _is_wanted(self, message: Image | CompressedImage) -> bool:
@@ -166,27 +169,8 @@ class Inputs:
         self._thread.wake()
 
     def _take_event(self, message: ConversationEvent, info: Mapping[str, Any]) -> None:
-        with _Reported(self._errors, 'conversation events'):
+        with self._faults.of('conversation events'):
             event = to_event(message)
             # Latched events from before are for the record, not for the model's ears.
             is_history = info['source_timestamp'] < self._began_ns - CLOCK_SKEW_NS
             self._thread.call(lambda: self._conversation.take_event(event, is_history))
-
-
-class _Reported:
-    """Turns the ValueError of a bad message into an error that is logged once, and resolves it."""
-
-    def __init__(self, errors: NodeErrors, key: str):
-        self._errors = errors
-        self._key = key
-
-    def __enter__(self) -> None:
-        """Nothing to do."""
-
-    def __exit__(self, kind: type | None, error: BaseException | None, _trace: object) -> bool:
-        if isinstance(error, ValueError):
-            self._errors.error(self._key, f'{self._key}: {error}')
-            self._errors.count(f'{self._key} refused')
-            return True
-        self._errors.resolve(self._key, f'{self._key}: fine again')
-        return False

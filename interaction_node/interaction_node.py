@@ -71,7 +71,7 @@ class InteractionNode(LifecycleNode):
         self.create_service(Trigger, '~/reset', self._on_reset)
         self.create_service(SetBool, '~/mute', self._on_mute)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0, self._match_publishers, clock=steady)
+        self.create_timer(1.0, self._check_inputs, clock=steady)
         if self._settings['autostart']:
             self._starter = self.create_timer(0.0, self._autostart, clock=steady)
 
@@ -219,9 +219,9 @@ class InteractionNode(LifecycleNode):
             close_model(self._model)
             self._model = None
 
-    def _match_publishers(self) -> None:
+    def _check_inputs(self) -> None:
         if self._session is not None:
-            self._session.inputs.match_publishers()
+            self._session.inputs.check()
 
     def _on_interrupt(self, _request, response: Trigger.Response) -> Trigger.Response:
         if session := self._active(response):

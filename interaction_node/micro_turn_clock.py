@@ -141,7 +141,7 @@ class MicroTurnClock:
                 position = self._microphone.position(first_sample)
             else:
                 item = self._stamped(None, 'playback', stamp_s, arrival_s)
-                position = round(self._axis.position_of(item))
+                position = self._axis.position_of(item)
             return self._playback.push(position, first_sample >= 0, sample_rate_hz, samples, ended)
 
     def push_frame(self, rgb: np.ndarray, stamp_s: float, arrival_s: float) -> None:
@@ -262,7 +262,7 @@ class MicroTurnClock:
             own_pcm=own_pcm,
             frames=frames,
             frame_age_s=frame_age_s,
-            text=self._text.take(begin, end, self._axis.position_of),
+            text=self._text.take(end, self._axis.position_of),
             missing=_missing(gap > 0, unspoken, blind),
         )
         self._index += 1

@@ -56,7 +56,6 @@ PARAMETERS = (
     NodeParameter('frame_id', 'microphone', 'Frame in the header'),
 )
 
-_DEVICE_LATENCY_S = 0.02
 _QUEUED_BLOCKS = 100
 _POLL_S = 0.05
 _SIM_POLL_S = 0.005
@@ -122,7 +121,6 @@ class MicrophoneNode(Node):
             lambda message: self._errors.error('device', message),
             channels=max(1, channel + 1),
             block_ms=min(20.0, self._settings['chunk_ms']),
-            latency_s=_DEVICE_LATENCY_S,
         )
         self._stream.start(self._settings['wait_for_device'])
         return self._run_device

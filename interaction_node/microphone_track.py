@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from interaction_node.audio_adapter import AudioAdapter, check_pcm
+from interaction_node.audio_adapter import AudioAdapter, check_chunk
 from interaction_node.clock_settings import ClockSettings
 from interaction_node.model.interface import SAMPLE_RATE_HZ, TURN_SAMPLES
 from interaction_node.once_log import OnceLog
@@ -21,7 +21,7 @@ from interaction_node.sample_clock import SampleClock
 from interaction_node.sample_timeline import Placement, SampleTimeline
 from interaction_node.turn_pacer import TurnPacer
 
-_MISFIT_S = 0.3
+_MISFIT_S = 0.2
 _AHEAD_S = 1.0
 _LATE_FOR_S = 0.5
 _TWICE_S = 1.0
@@ -70,14 +70,15 @@ class MicrophoneTrack:
         arrival_s: float,
     ) -> Placement:
         """Places one chunk; see `MicroTurnClock.push_audio`. The stamp must be known."""
-        length_s = len(check_pcm(sample_rate_hz, channels, pcm)) / channels / sample_rate_hz
+        samples = check_chunk(first_sample, sample_rate_hz, channels, pcm)
+        length_s = len(samples) / channels / sample_rate_hz
         if source != self.source:
             if self.source is not None and self._is_heard(arrival_s, length_s):
                 return self._count(self._ignore(source, round(length_s * SAMPLE_RATE_HZ)))
             self.source, self.anchored, self._adapter = source, False, AudioAdapter()
         placement = Placement()
         stamp_s -= first_sample / sample_rate_hz
-        for first, piece in self._adapter.convert(first_sample, sample_rate_hz, channels, pcm):
+        for first, piece in self._adapter.convert(first_sample, sample_rate_hz, channels, samples):
             stamp_of_piece_s = stamp_s + first / SAMPLE_RATE_HZ
             placement += self._place(first, piece, stamp_of_piece_s, arrival_s, length_s)
         return self._count(placement)

@@ -83,6 +83,7 @@ class PlayOut:
         fade_ms: float = 5.0,
         hold_ms: float = 0.0,
         queue_s: float = 30.0,
+        flush_fade_ms: float | None = None,
     ) -> None:
         """Starts silent.
 
@@ -92,6 +93,7 @@ class PlayOut:
             hold_ms: What arrives too late plays this much after its arrival at the earliest, where
                 silence is before it; keeps a later piece that is even later from leaving a gap.
             queue_s: Speech that the queue holds at most.
+            flush_fade_ms: Length of the fade at a flush, None for `fade_ms`.
 
         Raises:
             ValueError: A number is out of range.
@@ -104,6 +106,8 @@ class PlayOut:
                 raise ValueError(f'{name} is {value}; expected at least 0')
         self._rate_hz = rate_hz
         self._fade = max(1, round(fade_ms * rate_hz / 1_000))
+        flush_fade_ms = fade_ms if flush_fade_ms is None else flush_fade_ms
+        self._flush_fade = max(1, round(flush_fade_ms * rate_hz / 1_000))
         self._hold_s = hold_ms / 1_000
         self._capacity = round(queue_s * rate_hz)
         self._queue: deque[QueuedSpeech] = deque()
@@ -208,7 +212,8 @@ class PlayOut:
         if self._gain == 1.0 and unbroken - count >= self._fade:
             return None
         rising = self._gain + np.arange(1, count + 1) / self._fade
-        falling = (unbroken - 1 - np.arange(count)) / self._fade
+        fade = self._flush_fade if self._flushing else self._fade
+        falling = (unbroken - 1 - np.arange(count)) / fade
         return np.minimum(1.0, np.minimum(rising, falling))
 
     def _unbroken(self, enough: int, now_s: float) -> int:
@@ -268,7 +273,7 @@ class PlayOut:
 
     def _fade_left(self) -> int:
         """Samples in which the present gain falls to nothing."""
-        return max(1, round(self._gain * self._fade))
+        return max(1, round(self._gain * self._flush_fade))
 
     def _end_dropped(self, dropped: list[QueuedSpeech], keep: QueuedSpeech | None) -> None:
         """Reports the end of each utterance that was dropped, except of the one that fades."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from interaction_node.audio_adapter import AudioAdapter
+from interaction_node.audio_adapter import AudioAdapter, check_chunk
 from interaction_node.model.interface import SAMPLE_RATE_HZ, TURN_SAMPLES
 from interaction_node.sample_timeline import Placement, SampleTimeline
 
@@ -47,6 +47,7 @@ class PlaybackTrack:
         """
         placed = Placement()
         if len(pcm):
+            check_chunk(0, sample_rate_hz, 1, pcm)
             exact = exact and sample_rate_hz == SAMPLE_RATE_HZ
             if not exact and abs(position - self._end) <= _SNAP_S * SAMPLE_RATE_HZ:
                 position = self._end

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -45,6 +46,14 @@ class StreamFormat:
     latency_s: float
 
 
+def block_frames(block_ms: float, rate_hz: int) -> int:
+    """Returns the power of two next to a length, at most a tenth above it.
+
+    Of other blocks ALSA's plugins buffer twice as many as they are asked to.
+    """
+    return 2 ** max(4, math.floor(math.log2(1.1 * block_ms * rate_hz / 1_000)))
+
+
 class SoundStream:
     """One stream of 16-bit sound to or from a device that may come and go.
 
@@ -62,7 +71,6 @@ class SoundStream:
         *,
         channels: int = 1,
         block_ms: float = 20.0,
-        latency_s: float = 0.02,
     ) -> None:
         """Prepares; `start` opens.
 
@@ -73,8 +81,7 @@ class SoundStream:
             on_open: Called before the first block each time that the device was opened.
             on_error: Called each time that it can't be opened or dies.
             channels: Fewest channels that are needed.
-            block_ms: Length of a block.
-            latency_s: Latency to ask for.
+            block_ms: Length of a block, about; the device is asked to buffer two.
         """
         self._kind = kind
         self._wanted = device
@@ -83,7 +90,6 @@ class SoundStream:
         self._on_error = on_error
         self._channels = channels
         self._block_ms = block_ms
-        self._latency_s = latency_s
         self._stream: Any = None
         self._newest_block_s = 0.0
         self._ended = threading.Event()  # wakes the watching thread
@@ -171,6 +177,7 @@ class SoundStream:
         many = max(self._channels, min(device.channels, _MAX_CHANNELS))
         refused = ''
         for rate_hz in dict.fromkeys((_PREFERRED_RATE_HZ, device.rate_hz)):
+            frames = block_frames(self._block_ms, rate_hz)
             for channels in dict.fromkeys((self._channels, many)):
                 try:
                     return make(
@@ -178,8 +185,8 @@ class SoundStream:
                         channels=channels,
                         dtype='int16',
                         device=device.index,
-                        blocksize=max(1, round(self._block_ms * rate_hz / 1_000)),
-                        latency=self._latency_s,
+                        blocksize=frames,
+                        latency=2 * frames / rate_hz,
                         callback=self._handle_block,
                         finished_callback=self._ended.set,
                     )

@@ -27,7 +27,7 @@ from interaction_node.node_main import run_node
 from interaction_node.node_parameters import NodeParameter, declare_parameters
 from interaction_node.output_blocks import OutputBlocks
 from interaction_node.play_out import PlayedSpeech, PlayOut, QueuedSpeech
-from interaction_node.sound_stream import SoundStream, StreamFormat
+from interaction_node.sound_stream import SoundStream, StreamFormat, block_frames
 from interaction_node.speech_timeline import SpeechTimeline
 from interaction_node.stream_resampler import MODEL_RATE_HZ, StreamResampler
 
@@ -144,19 +144,22 @@ class SpeakerNode(Node):
     # A device.
 
     def _start_device(self) -> tuple[Any, Any]:
+        flush_ms, fade_ms = self._settings['flush_ms'], self._settings['fade_ms']
+        # A flush waits for a block, passes the two in the device and the one being filled, and
+        # fades: these together are flush_ms.
+        block_ms = (flush_ms - fade_ms) / 4
+        buffered_ms = 4 * block_frames(block_ms, MODEL_RATE_HZ) * 1_000 / MODEL_RATE_HZ
         self._play_out = PlayOut(
             MODEL_RATE_HZ,
-            self._settings['fade_ms'],
+            fade_ms,
             self._settings['buffer_ms'],
             self._settings['queue_s'],
+            min(fade_ms, max(1.0, flush_ms - buffered_ms)),
         )
         self._blocks: OutputBlocks | None = None
         self._latency_s = 0.0
         self._flushed_s = 0.0
         self._errors.add_values(self._describe_device)
-        # The flush waits for a block, passes the device's buffer of two and the one being
-        # filled, and fades: these together are flush_ms.
-        block_ms = (self._settings['flush_ms'] - self._settings['fade_ms']) / 4
         self._stream = SoundStream(
             'output',
             self._settings['device'],
@@ -164,7 +167,6 @@ class SpeakerNode(Node):
             self._handle_open,
             self._handle_loss,
             block_ms=block_ms,
-            latency_s=2 * block_ms / 1_000,
         )
         self._stream.start(self._settings['wait_for_device'])
         return self._run_device, self._take_for_device

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from interaction_node.frame_buffer import PositionOf
+from interaction_node.model.interface import TextInput
 from interaction_node.turn_axis import Stamped
 
 
@@ -28,9 +29,10 @@ class TextQueue:
         self._lines.append(line)
         return True
 
-    def take(self, begin: int, end: int, position_of: PositionOf) -> tuple:
-        """Takes the lines before `end`, by time; those before `begin` in order of arrival."""
-        placed = [(max(position_of(line), begin), line) for line in self._lines]
-        self._lines = [line for position, line in placed if position >= end]
-        due = [item for item in placed if item[0] < end]
-        return tuple(line.content for _, line in sorted(due, key=lambda item: item[0]))
+    def take(self, end: int, position_of: PositionOf) -> tuple[TextInput, ...]:
+        """Takes the lines that belong before `end`, in order of arrival."""
+        due, later = [], []
+        for line in self._lines:
+            (due if position_of(line) < end else later).append(line)
+        self._lines = later
+        return tuple(line.content for line in due)

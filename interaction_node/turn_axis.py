@@ -31,7 +31,7 @@ class Stamped:
     content: Any
     kind: str
     stamp_s: float | None
-    arrival: float
+    arrival: int
 
 
 class TurnAxis:
@@ -60,8 +60,10 @@ class TurnAxis:
         known_s = self._ros_minus_pacing_s
         if known_s is not None and abs(ros_minus_pacing_s - known_s) < _ROS_NOISE_S:
             return
-        if known_s is not None and abs(ros_minus_pacing_s - known_s) > _ROS_JUMP_S:
-            self._microphone.clock.step(ros_minus_pacing_s - known_s)
+        jump_s = 0.0 if known_s is None else ros_minus_pacing_s - known_s
+        # In the graph's own pace the stamps of a file have nothing to do with the time of day.
+        if self._realtime and abs(jump_s) > _ROS_JUMP_S:
+            self._microphone.clock.step(jump_s)
         self._ros_minus_pacing_s = ros_minus_pacing_s
 
     def stamp_of_arrival(self, arrival_s: float) -> float:
@@ -78,14 +80,16 @@ class TurnAxis:
         """Notes when something arrived."""
         return Stamped(content, kind, known(stamp_s), self._arrival(arrival_s))
 
-    def position_of(self, item: Stamped) -> float:
+    def position_of(self, item: Stamped) -> int:
         """Returns where something belongs: by its stamp, or by its arrival if that is absurd."""
-        if item.stamp_s is None or not self._pacer.started:
+        if item.stamp_s is None:
             return item.arrival
+        if not self._pacer.started:
+            return round(item.stamp_s * SAMPLE_RATE_HZ)  # in order, though nowhere yet
         if self._microphone.anchored:
-            position = self._microphone.position_at(item.stamp_s)
+            position = round(self._microphone.position_at(item.stamp_s))
         else:
-            position = self._pacer.position(item.stamp_s - self.stamp_of_arrival(0.0))
+            position = round(self._pacer.position(item.stamp_s - self.stamp_of_arrival(0.0)))
         ahead_s = (position - item.arrival) / SAMPLE_RATE_HZ
         if ahead_s <= self._lookahead_s:
             return position
@@ -96,11 +100,11 @@ class TurnAxis:
         )
         return item.arrival
 
-    def _arrival(self, arrival_s: float) -> float:
+    def _arrival(self, arrival_s: float) -> int:
         if not self._pacer.started:
             return 0
         heard = self._microphone.timeline.end
-        return max(heard, self._pacer.position(arrival_s)) if self._realtime else heard
+        return max(heard, round(self._pacer.position(arrival_s))) if self._realtime else heard
 
 
 def known(stamp_s: float) -> float | None:

@@ -85,6 +85,12 @@ class Session:
         self._transcript: list[tuple[int, str]] = []
         self._voice.reset()
 
+    def wait_for_voice(self, patience_s: float) -> None:
+        """Lets a step wait for the synthesiser, so that what is said when does not depend on the
+        machine's speed; for runs that are not in real time.
+        """
+        self._voice.patience_s = patience_s
+
     def close(self) -> None:
         """Ends the synthesiser."""
         self._voice.close()
@@ -279,32 +285,32 @@ class _StopWatch:
 
 def load_session(
     checkpoint: str | Path = '',
-    device: str = 'cpu',
-    threads: int = 1,
-    patience_s: float = 0.0,
+    device: str = 'auto',
+    threads: int = 0,
     seed: int = 0,
 ) -> Session:
     """Loads a checkpoint, warms it up and returns a session.
 
     Args:
         checkpoint: A .safetensors file; '' for the shipped one.
-        device: 'cpu' or 'cuda'.
-        threads: Threads for the arithmetic on a CPU.
-        patience_s: How long a step may wait for the synthesiser; 0 in real time.
+        device: 'cpu', 'cuda' or 'auto'.
+        threads: Threads for the arithmetic on a CPU; 0 for one, which is what suits `nano`.
         seed: Decides the take of the robot's voice.
 
     Raises:
         ValueError: The checkpoint is missing or not ours, or the device is not there.
     """
+    if device == 'auto':
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
     if device.startswith('cuda') and not torch.cuda.is_available():
         raise ValueError(f'device: {device!r}, but no CUDA device is available; use "cpu"')
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads or 1)
     net, vocabulary, extra, _ = load_checkpoint(Path(checkpoint or DEFAULT_CHECKPOINT))
     has_voice = any(name.startswith(PREFIX_HEAD) for name in extra)
     speech = SpeechOut.from_state(extra) if has_voice else None
     open_voice = OpenVoice()
     open_voice.warm_up()
-    session = Session(net, vocabulary, Voice(speech, open_voice, patience_s, seed), device)
+    session = Session(net, vocabulary, Voice(speech, open_voice, seed), device)
     _warm_up(session)
     return session
 

@@ -23,20 +23,20 @@ class Voice:
     Args:
         speech: Flow head and vocoder; None for a checkpoint without, which then stays silent.
         open_voice: Synthesiser of texts outside the trained vocabulary.
-        patience_s: How long a block of a text may be waited for; 0 in real time. Offline runs wait,
-            so that they don't depend on the machine's speed.
         seed: Decides the take of the flow head.
+
+    Attributes:
+        patience_s: How long a block of a text may be waited for; 0 in real time.
     """
 
     def __init__(
         self,
         speech: SpeechOut | None,
         open_voice: OpenVoice,
-        patience_s: float = 0.0,
         seed: int = 0,
     ):
-        self._speech, self._open, self._patience_s = speech, open_voice, patience_s
-        self._seed = seed
+        self._speech, self._open, self._seed = speech, open_voice, seed
+        self.patience_s = 0.0
         self._state = speech.start(seed) if speech else None
         self._recitals: list[Recital | _Spelling] = []
         self.finished_text = False
@@ -101,7 +101,7 @@ class Voice:
         if not self._recitals:
             return None, ''
         recital = self._recitals[0]
-        until = time.monotonic() + self._patience_s
+        until = time.monotonic() + self.patience_s
         while not recital.ready and not recital.done and time.monotonic() < until:
             time.sleep(0.005)
         block = recital.block()

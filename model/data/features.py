@@ -29,7 +29,7 @@ class Utterance:
     Attributes:
         levels_FM: (F, M) uint8, log10 of the mel magnitude at `REFERENCE_RMS`, see `to_power`.
         words: (word, first frame, frame after the last), in frames from the start.
-        clip: Index of the clip in the bank.
+        clip: Shard and index of the clip in it.
         kind: Kind of phrase.
         meaning: What the phrase asks for.
         voice: Name of the voice.
@@ -38,7 +38,7 @@ class Utterance:
 
     levels_FM: np.ndarray
     words: tuple[tuple[str, int, int], ...]
-    clip: int
+    clip: tuple[str, int]
     kind: str
     meaning: dict
     voice: str
@@ -107,12 +107,12 @@ def augment(samples: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, 
     return samples.astype(np.float32), stretch
 
 
-def utterance(clip, index: int, rng: np.random.Generator | None) -> Utterance:
+def utterance(clip, index: tuple[str, int], rng: np.random.Generator | None) -> Utterance:
     """Features of one clip of the bank.
 
     Args:
         clip: A `bank.Clip`.
-        index: Its index.
+        index: Its shard and the index in it.
         rng: Random numbers for the augmentation; None for the clip as it is.
     """
     samples = clip.audio.astype(np.float32) / 32768
@@ -131,7 +131,7 @@ def utterance(clip, index: int, rng: np.random.Generator | None) -> Utterance:
         tuple(words),
         index,
         clip.kind,
-        clip.meaning,
+        dict(clip.meaning),
         clip.voice,
         clip.text,
     )

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import torch
+
 from interaction_node.model.checkpoint import build_net, load_checkpoint, preset, save_checkpoint
 from interaction_node.model.tokens import Vocabulary
 

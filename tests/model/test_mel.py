@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from interaction_node.model.mel import HOP, MELS, MelStream, mel_levels, mel_magnitude
 
 

@@ -46,7 +46,7 @@ def speech(pcm, due_s, utterance, sequence=0, last=False, flush=False) -> Speech
     return message
 
 
-def test_what_is_said_is_published_sample_for_sample(spy, start_node, virtual_sound):
+def test_what_is_said_is_published_sample_for_sample(spy, virtual_sound, start_node):
     chunks, arrivals = spy.collect(AudioChunk, 'audio', topic_qos.AUDIO), []
     spy.node.create_subscription(
         AudioChunk, 'audio', lambda _: arrivals.append(time.time()), topic_qos.AUDIO
@@ -82,7 +82,7 @@ def test_what_is_said_is_published_sample_for_sample(spy, start_node, virtual_so
     assert np.abs(np.diff(stamps) - np.diff(firsts) / RATE_HZ).max() < 0.12
 
 
-def test_what_is_played_is_heard_without_a_click_and_reported(spy, start_node, virtual_sound):
+def test_what_is_played_is_heard_without_a_click_and_reported(spy, virtual_sound, start_node):
     playback = spy.collect(Playback, 'playback', topic_qos.PLAYBACK)
     start_node(
         'speaker_node',
@@ -113,7 +113,7 @@ def test_what_is_played_is_heard_without_a_click_and_reported(spy, start_node, v
     assert {report.first_sample for report in playback} == {-1}
 
 
-def test_flush_silences_within_20_ms(spy, start_node, virtual_sound):
+def test_flush_silences_within_20_ms(spy, virtual_sound, start_node):
     playback = spy.collect(Playback, 'playback', topic_qos.PLAYBACK)
     start_node(
         'speaker_node',
@@ -137,14 +137,16 @@ def test_flush_silences_within_20_ms(spy, start_node, virtual_sound):
         pcm = np.concatenate([np.frombuffer(report.pcm, np.int16) for report in sounded])
         assert 0 < len(pcm) == sounded[-1].played < 10 * TURN
         assert pcm[-1] == 0
-        assert np.abs(np.diff(pcm.astype(int))).max() <= 8_000 / FADE + 1
+        assert (
+            np.abs(np.diff(pcm.astype(int))).max() <= 8_000 / 64 + 1
+        )  # the fade of a flush takes 4 ms
         delays_s.append(stamp_s(sounded[-1]) + len(sounded[-1].pcm) / RATE_HZ - flushed_s)
     # Transport and a busy machine come on top, so the best attempt counts.
     assert min(delays_s) < 0.024, delays_s
 
 
 @pytest.mark.parametrize('module', ['microphone_node', 'speaker_node'])
-def test_wrong_device_ends_it_with_a_list(start_node, virtual_sound, module):
+def test_wrong_device_ends_it_with_a_list(virtual_sound, start_node, module):
     for device, message in (
         ('studio', "fits 'studio'; there are 0: "),
         ('robot', "2 sound {kind} devices fit 'robot': "),
@@ -157,7 +159,7 @@ def test_wrong_device_ends_it_with_a_list(start_node, virtual_sound, module):
         assert 'Traceback' not in node.output
 
 
-def test_devices_may_come_and_go(spy, start_node, virtual_sound):
+def test_devices_may_come_and_go(spy, virtual_sound, start_node):
     """Both nodes in one process lose their devices and get them back."""
     chunks = spy.collect(AudioChunk, 'audio', topic_qos.AUDIO)
     playback = spy.collect(Playback, 'playback', topic_qos.PLAYBACK)
