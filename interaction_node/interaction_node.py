@@ -24,7 +24,7 @@ from interaction_node.inputs import Inputs
 from interaction_node.interaction_parameters import PARAMETERS
 from interaction_node.micro_turn_clock import MicroTurnClock
 from interaction_node.model.interface import InteractionModel, Role, TextInput
-from interaction_node.model_loading import close_model, load_model, warm_up
+from interaction_node.model_loading import close_model, load_model, wait_for_voice, warm_up
 from interaction_node.model_thread import ModelThread
 from interaction_node.node_errors import NodeErrors
 from interaction_node.node_main import run_node
@@ -92,6 +92,8 @@ class InteractionNode(LifecycleNode):
                 self._settings['model.seed'],
             )
             warm_up(self._model, self._settings['model.warm_up_turns'])
+            if self._settings['turn.pace'] == 'graph':
+                wait_for_voice(self._model)
         except Exception as error:  # whatever a model raises must not end the node
             self._free_model()
             message = f'the model can not be loaded: {type(error).__name__}: {error}'

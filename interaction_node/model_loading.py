@@ -12,6 +12,7 @@ import numpy as np
 from interaction_node.model.interface import TURN_S, TURN_SAMPLES, InteractionModel, MicroTurn
 
 LOADER = 'interaction_node.model.session:load_session'
+VOICE_PATIENCE_S = 30.0
 
 
 def find_factory(name: str) -> Callable[..., Any]:
@@ -59,6 +60,16 @@ def warm_up(model: InteractionModel, turns: int) -> None:
         model.step(MicroTurn(index, index * TURN_S, silence, silence))
     if turns:
         model.reset()
+
+
+def wait_for_voice(model: InteractionModel) -> None:
+    """Lets a model whose voice is made beside it wait for the sound, where time doesn't press.
+
+    What is said when then doesn't depend on how fast the machine is.
+    """
+    wait = getattr(model, 'wait_for_voice', None)
+    if wait is not None:
+        wait(VOICE_PATIENCE_S)
 
 
 def close_model(model: InteractionModel) -> None:

@@ -59,11 +59,12 @@ def _progress(total: int, unit: str) -> tqdm:
 
 
 def _run_offline(options: argparse.Namespace, folders: Sequence[Path]) -> None:
-    from interaction_node.model_loading import close_model, load_model
+    from interaction_node.model_loading import close_model, load_model, wait_for_voice
     from interaction_node.offline_run import OfflineRun
 
     choices = (options.checkpoint, options.device, options.threads, options.seed)
     model = load_model(options.factory or _default_factory(), *choices)
+    wait_for_voice(model)
     try:
         for folder in folders:
             sample = load_sample(folder)
