@@ -118,8 +118,10 @@ def load_checkpoint(path: Path) -> tuple[InteractionNet, Vocabulary, dict[str, t
     with safe_open(path, 'pt') as file:
         metadata = file.metadata() or {}
         if metadata.get('format') != FORMAT:
-            raise ValueError(f'checkpoint: {path} has format {metadata.get("format")!r}, expected {FORMAT!r}')
-        tensors = {name: file.get_tensor(name).float() for name in file.keys()}
+            raise ValueError(
+                f'checkpoint: {path} has format {metadata.get("format")!r}, expected {FORMAT!r}'
+            )
+        tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     config = _config(json.loads(metadata['config']))
     net = build_net(config)
     own = {name[4:]: t for name, t in tensors.items() if name.startswith('net.')}

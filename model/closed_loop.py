@@ -43,7 +43,9 @@ class Scenario:
         speaks = np.zeros(self.turns, bool)
         for piece in self.script.pieces:
             if not piece.far:
-                speaks[piece.start // 10 : (piece.start + piece.last - piece.first) // 10 + 1] = True
+                speaks[piece.start // 10 : (piece.start + piece.last - piece.first) // 10 + 1] = (
+                    True
+                )
         self.targets: Targets = IdealPartner(
             lambda text: store.robot(rng, text), self.turns, speaks
         ).run(self.script.events)
@@ -66,7 +68,14 @@ def live(session, scenario: Scenario, echo_db: float | None = None) -> dict:
     """
     session.reset()
     own = np.zeros(TURN_SAMPLES, np.int16)
-    out: dict = {'said': [], 'acts': [], 'delegated': [], 'heard': [], 'step_ms': [], 'speaking': []}
+    out: dict = {
+        'said': [],
+        'acts': [],
+        'delegated': [],
+        'heard': [],
+        'step_ms': [],
+        'speaking': [],
+    }
     for turn in range(scenario.turns):
         heard = scenario.user[turn * TURN_SAMPLES : (turn + 1) * TURN_SAMPLES] * 32768
         if echo_db is not None:
@@ -118,7 +127,11 @@ def main() -> None:
     parser.add_argument('--bank', type=Path, default=Path('.cache/bank'))
     parser.add_argument('--split', default='val')
     parser.add_argument('--sessions', type=int, default=10, help='sessions of each theme')
-    parser.add_argument('--themes', nargs='*', default=['cue', 'time', 'count', 'command', 'address', 'delegate', 'idle'])
+    parser.add_argument(
+        '--themes',
+        nargs='*',
+        default=['cue', 'time', 'count', 'command', 'address', 'delegate', 'idle'],
+    )
     parser.add_argument('--voices', nargs='*', default=None)
     parser.add_argument('--show', action='store_true', help='print every session')
     arguments = parser.parse_args()
@@ -138,8 +151,12 @@ def main() -> None:
             figures[theme] += Counter(right=right, missed=missed, extra=extra)
             acts = [(t, s, tuple(a.values())) for t, s, a in scenario.targets.acts]
             mine = [(t, s, tuple(a.values())) for t, s, a in got['acts']]
-            acts_right = match([(t, f'{s}{a}') for t, s, a in acts], [(t, f'{s}{a}') for t, s, a in mine])
-            figures[theme] += Counter(act=acts_right[0], act_missed=acts_right[1], act_extra=acts_right[2])
+            acts_right = match(
+                [(t, f'{s}{a}') for t, s, a in acts], [(t, f'{s}{a}') for t, s, a in mine]
+            )
+            figures[theme] += Counter(
+                act=acts_right[0], act_missed=acts_right[1], act_extra=acts_right[2]
+            )
             step_ms += got['step_ms']
             if arguments.show:
                 print(f'--- {theme} {voice}\nwanted {wanted} {acts}\n   got {got["said"]} {mine}')

@@ -150,7 +150,7 @@ class InteractionNet(nn.Module):
     def clock_features(self, clock_BN: Tensor) -> Tensor:
         """(..., 2 periods) sine and cosine of the time at periods of 2.2, 3.6, 6, ... turns."""
         steps = torch.arange(self.config.clock_periods, device=clock_BN.device)
-        periods = (2.2 * 1.65 ** steps.double())
+        periods = 2.2 * 1.65 ** steps.double()
         angle = 2 * math.pi * (clock_BN[..., None].double() / periods)
         return torch.cat([angle.sin(), angle.cos()], dim=-1).float()
 

@@ -86,8 +86,12 @@ class Session:
         self._voice.reset()
 
     def wait_for_voice(self, patience_s: float) -> None:
-        """Lets a step wait for the synthesiser, so that what is said when does not depend on the
-        machine's speed; for runs that are not in real time.
+        """Lets a step wait for the synthesiser, for runs that are not in real time.
+
+        What is said when then does not depend on the machine's speed.
+
+        Args:
+            patience_s: Longest wait for 200 ms of a text, seconds.
         """
         self._voice.patience_s = patience_s
 

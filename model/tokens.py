@@ -3,7 +3,7 @@
 
 One micro-turn of the stream is
 
-    boundary(n-1) [video] user-audio user-audio [text in ...] | text or control out ... -> boundary(n)
+    boundary(n-1) [video] user-audio user-audio [text in ...] | out ... -> boundary(n)
 
 The boundary token closes micro-turn n and, with the robot's own voice and the time of micro-turn
 n + 1 added to it, opens the next: a silent micro-turn costs no decoding step.
@@ -47,7 +47,7 @@ SKILLS = (
     'speed',
     'stop',
 )
-LETTERS = 'abcdefghijklmnopqrstuvwxyz\''
+LETTERS = "abcdefghijklmnopqrstuvwxyz'"
 _WORD = re.compile(r"[a-z]+(?:[-'][a-z]+)*'?|[0-9]+")
 _VOCABULARY_FILE = Path(__file__).with_name('vocabulary.txt')
 
@@ -104,11 +104,8 @@ def normalise(text: str) -> list[str]:
     return words
 
 
-_ONES = (
-    'zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen '
-    'fifteen sixteen seventeen eighteen nineteen'
-).split()
-_TENS = 'twenty thirty forty fifty sixty seventy eighty ninety'.split()
+_ONES = ['zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve', 'thirteen', 'fourteen', 'fifteen', 'sixteen', 'seventeen', 'eighteen', 'nineteen']
+_TENS = 'twenty thirty forty fifty sixty seventy eighty ninety'.split()  # noqa: SIM905
 
 
 @functools.lru_cache(maxsize=128)

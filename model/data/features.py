@@ -46,6 +46,7 @@ class Utterance:
 
     @property
     def frames(self) -> int:
+        """Length, frames of 20 ms."""
         return len(self.levels_FM)
 
 
@@ -73,7 +74,9 @@ def room(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     tail *= rng.uniform(0.2, 0.9) / (np.sqrt((tail**2).sum()) + 1e-9)
     tail[0] = 1.0
     for _ in range(rng.integers(0, 5)):
-        tail[rng.integers(40, max(length, 41) if length > 41 else 42) % length] += rng.normal() * 0.3
+        tail[rng.integers(40, max(length, 41) if length > 41 else 42) % length] += (
+            rng.normal() * 0.3
+        )
     return scipy.signal.fftconvolve(samples, tail)[: len(samples) + SAMPLE_RATE_HZ // 5]
 
 

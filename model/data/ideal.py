@@ -120,9 +120,7 @@ class IdealPartner:
         self._now: _Utterance | None = None
         self._quiet_until = 0
         self._watching = False
-        self.targets = Targets(
-            [[] for _ in range(turns)], [False] * turns, [False] * turns
-        )
+        self.targets = Targets([[] for _ in range(turns)], [False] * turns, [False] * turns)
 
     def run(self, events: list[Event]) -> Targets:
         """Lives through the session."""
@@ -234,7 +232,9 @@ class IdealPartner:
     def _act(self, turn: int, skill: str, arguments: dict) -> None:
         words = ['<act>', f'<{skill}>']
         for value in arguments.values():
-            words += (number_words(round(value)) if isinstance(value, int | float) else value).split()
+            words += (
+                number_words(round(value)) if isinstance(value, int | float) else value
+            ).split()
         self.targets.tokens[turn] += [*words, '<end>']
         self.targets.acts.append((turn, skill, arguments))
 
@@ -277,9 +277,7 @@ class IdealPartner:
         else:
             self.targets.tokens[turn] += [w for w, f, _ in now.voice.words if first <= f < last]
         self.targets.speak[turn] = True
-        self.targets.own.append(
-            OwnSpeech(now.voice, (turn + 1) * TURN_FRAMES, first, last)
-        )
+        self.targets.own.append(OwnSpeech(now.voice, (turn + 1) * TURN_FRAMES, first, last))
         if last >= now.voice.frames:
             if now.read and turn + 1 < self._turns:
                 self.targets.read_done[turn + 1] = True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Renders the sound of a script as samples, exactly; evaluation and demonstrations listen to this."""
+"""Renders the sound of a script as samples; evaluation and demonstrations listen to this."""
 
 from __future__ import annotations
 

@@ -184,15 +184,31 @@ def draw_shape(picture, shape: str, x: float, y: float, size: float, colour, out
         _circle(picture, x, y, size, colour)
         _circle(picture, x - size * 0.3, y - size * 0.35, size * 0.2, _lighter(colour))
     elif shape == 'box':
-        _polygon(picture, [(x - size, y - size * 0.8), (x + size, y - size * 0.8),
-                           (x + size, y + size * 0.8), (x - size, y + size * 0.8)], colour)
+        _polygon(
+            picture,
+            [
+                (x - size, y - size * 0.8),
+                (x + size, y - size * 0.8),
+                (x + size, y + size * 0.8),
+                (x - size, y + size * 0.8),
+            ],
+            colour,
+        )
         _line(picture, x - size, y - size * 0.3, x + size, y - size * 0.3, 1, outline)
     elif shape == 'cone':
         _polygon(picture, [(x, y - size * 1.3), (x + size, y + size), (x - size, y + size)], colour)
         _line(picture, x - size, y + size, x + size, y + size, 2, outline)
     else:
-        _polygon(picture, [(x - size * 0.5, y - size * 0.3), (x + size * 0.5, y - size * 0.3),
-                           (x + size * 0.5, y + size * 1.2), (x - size * 0.5, y + size * 1.2)], colour)
+        _polygon(
+            picture,
+            [
+                (x - size * 0.5, y - size * 0.3),
+                (x + size * 0.5, y - size * 0.3),
+                (x + size * 0.5, y + size * 1.2),
+                (x - size * 0.5, y + size * 1.2),
+            ],
+            colour,
+        )
         _line(picture, x, y - size * 0.3, x, y - size * 1.2, max(2, size * 0.4), colour)
         _line(picture, x - size * 0.5, y + size * 0.3, x + size * 0.5, y + size * 0.3, 1, outline)
 
@@ -228,7 +244,9 @@ class _Look:
         _circle(picture, x, head, unit * 0.095, self.skin)
         _circle(picture, x, head - unit * 0.045 + nod * 0.6, unit * 0.075, self.hair)
         if movement == 'nods':
-            _line(picture, x - unit * 0.03, head + nod, x + unit * 0.03, head + nod, 1, (60, 30, 30))
+            _line(
+                picture, x - unit * 0.03, head + nod, x + unit * 0.03, head + nod, 1, (60, 30, 30)
+            )
         if movement == 'bounces':
             high = abs(np.sin(np.pi * (phase or 0.0))) if phase is not None else 0.0
             ball_y = self.foot - 4 - high * unit * 0.45
@@ -255,7 +273,10 @@ class _Look:
                 angle = 0.6 + 0.3 * swing
             width = unit * 0.07 * self.thick
             top_x = x + side * unit * 0.1
-            elbow = top_x + side * np.sin(angle) * unit * 0.17, shoulder_y + np.cos(angle) * unit * 0.17
+            elbow = (
+                top_x + side * np.sin(angle) * unit * 0.17,
+                shoulder_y + np.cos(angle) * unit * 0.17,
+            )
             hand = (
                 elbow[0] + side * np.sin(angle + fold) * unit * 0.17,
                 elbow[1] + np.cos(angle + fold) * unit * 0.17,
@@ -291,7 +312,7 @@ def _lighter(colour) -> tuple[int, int, int]:
 
 
 def _fixed(*values: float) -> tuple[int, ...]:
-    return tuple(int(round(value * (1 << _SHIFT))) for value in values)
+    return tuple(round(value * (1 << _SHIFT)) for value in values)
 
 
 def _circle(picture, x, y, radius, colour) -> None:
@@ -299,7 +320,7 @@ def _circle(picture, x, y, radius, colour) -> None:
 
 
 def _line(picture, x0, y0, x1, y1, width, colour) -> None:
-    thickness = max(1, int(round(width)))
+    thickness = max(1, round(width))
     cv2.line(picture, _fixed(x0, y0), _fixed(x1, y1), colour, thickness, cv2.LINE_AA, _SHIFT)
 
 

@@ -7,6 +7,7 @@ Frames are 20 ms.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -144,7 +145,7 @@ class ScriptWriter:
         if not words:
             return [(utterance, 0, utterance.frames, '')]
         borders = [0]
-        borders += [(a[2] + b[1] + 1) // 2 for a, b in zip(words, words[1:], strict=False)]
+        borders += [(a[2] + b[1] + 1) // 2 for a, b in itertools.pairwise(words)]
         borders.append(utterance.frames)
         return [
             (utterance, first, last, word[0])
@@ -212,7 +213,9 @@ class ScriptWriter:
         voices = self._store.voices
         voice = voices[self._rng.integers(len(voices))]
         far = self._rng.random() < 0.6
-        kind = self._rng.choice(['chatter', 'running_speech', 'command', 'delegate', 'interruption'])
+        kind = self._rng.choice(
+            ['chatter', 'running_speech', 'command', 'delegate', 'interruption']
+        )
         utterance = self._store.pick(self._rng, voice, str(kind) if far else 'chatter')
         if utterance is None:
             return
@@ -240,7 +243,8 @@ class ScriptWriter:
     def _cue(self) -> None:
         meaning = self._say('cue_set', 0.2)
         if meaning is None:
-            return self._command()
+            self._command()
+            return
         bound = [cue for cue, _ in meaning['cues']]
         extra = len(bound) == 1 and self._rng.random() < 0.35
         self._pause(0.5, 1.8)
@@ -294,9 +298,12 @@ class ScriptWriter:
             meaning = self._say('time_set', 0.15)
             tries += 1
         if meaning is None:
-            return self._count()
+            self._count()
+            return
         seconds = meaning.get('every_s', meaning.get('in_s'))
-        length = seconds * (min(self._rng.integers(2, 5), 28 / seconds) if 'every_s' in meaning else 1.2)
+        length = seconds * (
+            min(self._rng.integers(2, 5), 28 / seconds) if 'every_s' in meaning else 1.2
+        )
         until = self.script.cursor + int((length + 1.5) * _SECOND)
         while self.script.cursor < until - 100:
             self._pause(0.5, 4.0)
@@ -316,7 +323,8 @@ class ScriptWriter:
     def _count(self) -> None:
         meaning = self._say('count_set', 0.15)
         if meaning is None:
-            return self._command()
+            self._command()
+            return
         length = abs(meaning['last'] - meaning['first']) * 0.8 + 1.5
         finish = self.script.cursor + int(min(length, 18) * _SECOND)
         self._pause(1.2, 3.5)
@@ -357,7 +365,8 @@ class ScriptWriter:
     def _delegate(self) -> None:
         meaning = self._say('delegate', 0.1)
         if meaning is None:
-            return self._command()
+            self._command()
+            return
         asked = self.script.cursor
         self._pause(0.8, 2.0)
         arrives = asked + int(self._rng.uniform(1.5, 7.0) * _SECOND)

@@ -17,7 +17,23 @@ from interaction_node.model.tokens import Vocabulary
 from interaction_node.model.train import to_tensors
 from interaction_node.model.voice import Voice
 
-WORDS = ['go', 'stop', 'one', 'two', 'three', 'kilo', 'when', 'you', 'hear', 'say', 'seven', 'now', 'kitchen', 'red', 'cup']
+WORDS = [
+    'go',
+    'stop',
+    'one',
+    'two',
+    'three',
+    'kilo',
+    'when',
+    'you',
+    'hear',
+    'say',
+    'seven',
+    'now',
+    'kitchen',
+    'red',
+    'cup',
+]
 
 
 @pytest.fixture
