@@ -128,14 +128,11 @@ def test_folder_of_images_in_a_loop(spy, start_node, tmp_path):
     ('name', 'message'),
     [
         ('', "parameter 'file' is ''; expected a video file"),
-        ('missing.mp4', "missing.mp4' does not exist"),
         ('broken.mp4', "broken.mp4' has no frame that can be read"),
-        ('empty', "empty' holds no image"),
     ],
 )
 def test_wrong_files_end_it_with_one_line(start_node, tmp_path, name, message):
     (tmp_path / 'broken.mp4').write_bytes(bytes(range(256)) * 50)
-    (tmp_path / 'empty').mkdir()
     node = start_node('camera_file_node', params={'file': str(tmp_path / name) if name else ''})
     assert node.wait() == 1
     assert message in node.output

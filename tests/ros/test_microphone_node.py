@@ -161,8 +161,6 @@ def test_level_in_diagnostics_and_clean_interrupt(spy, start_node, wav):
     ('params', 'message'),
     [
         ({'file': '/nothing.wav'}, "sound file '/nothing.wav' does not exist"),
-        ({'file': __file__}, 'cannot be read'),
-        ({'chunk_ms': 1_000}, "parameter 'chunk_ms' is 1000; expected an int from 5 to 200"),
         ({'pace': 'fast'}, "parameter 'pace' is 'fast'; expected one of 'realtime', 'graph'"),
     ],
 )

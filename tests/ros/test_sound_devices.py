@@ -58,28 +58,37 @@ def test_what_is_said_is_published_sample_for_sample(spy, virtual_sound, start_n
     )
     spy.wait_for_messages(chunks, 1)
     said = noise(8_000)
-    before_s = time.time()
-    virtual_sound.say(np.concatenate([np.zeros(8_000), said, np.zeros(12_000)]).astype(np.int16))
-    spy.wait_until(lambda: stamp_s(chunks[-1]) > time.time() - 0.2)
-
-    counts = [len(chunk.pcm) for chunk in chunks]
-    firsts = np.array([chunk.first_sample for chunk in chunks])
-    assert set(counts) == {320}
-    whole = np.zeros(firsts[-1] + 320 - firsts[0], np.int16)
-    for chunk in chunks:
-        whole[chunk.first_sample - firsts[0] :][:320] = chunk.pcm
-    at = find(whole, said)
+    for _ in range(3):  # a busy machine may lose sound, and then says so
+        before_s = time.time()
+        quiet = np.zeros(8_000, np.int16)
+        virtual_sound.say(np.concatenate([quiet, said, quiet]))
+        spy.wait_until(lambda: stamp_s(chunks[-1]) > time.time() - 0.2)
+        time.sleep(0.3)
+        received = list(chunks)
+        at = find(on_the_counter(received), said)
+        if at >= 0:
+            break
     assert at >= 0
-    # The stamps are those of the acquisition: between the start of the player and the end.
-    stamps = np.array([stamp_s(chunk) for chunk in chunks])
-    said_s = stamps[0] + at / RATE_HZ
-    assert before_s + 0.3 < said_s < before_s + 1.5
-    late_s = np.array(arrivals[: len(chunks)]) - stamps[: len(arrivals)] - 0.02
+
+    # The stamps are those of the acquisition: between the start of the player and its end.
+    stamps = np.array([stamp_s(chunk) for chunk in received])
+    firsts = np.array([chunk.first_sample for chunk in received])
+    said_s = stamps[np.searchsorted(firsts, firsts[0] + at)]
+    assert before_s + 0.3 < said_s < before_s + 2.0
+    late_s = np.array(arrivals[: len(stamps)]) - stamps[: len(arrivals)] - 0.02
     assert -0.005 < np.median(late_s) < 0.1
     # They follow the counter without jitter.
-    drift_ms = np.abs(stamps - stamps[0] - (firsts - firsts[0]) / RATE_HZ) * 1_000
-    assert np.median(drift_ms) < 30
-    assert np.abs(np.diff(stamps) - np.diff(firsts) / RATE_HZ).max() < 0.12
+    steps_ms = np.abs(np.diff(stamps) - np.diff(firsts) / RATE_HZ) * 1_000
+    assert np.median(steps_ms) < 1
+
+
+def on_the_counter(chunks) -> np.ndarray:
+    """The samples at their places from the first one on, zeros where there are none."""
+    start = chunks[0].first_sample
+    whole = np.zeros(chunks[-1].first_sample + len(chunks[-1].pcm) - start, np.int16)
+    for chunk in chunks:
+        whole[chunk.first_sample - start :][: len(chunk.pcm)] = chunk.pcm
+    return whole
 
 
 def test_what_is_played_is_heard_without_a_click_and_reported(spy, virtual_sound, start_node):
@@ -145,18 +154,20 @@ def test_flush_silences_within_20_ms(spy, virtual_sound, start_node):
     assert min(delays_s) < 0.024, delays_s
 
 
-@pytest.mark.parametrize('module', ['microphone_node', 'speaker_node'])
-def test_wrong_device_ends_it_with_a_list(virtual_sound, start_node, module):
-    for device, message in (
-        ('studio', "fits 'studio'; there are 0: "),
-        ('robot', "2 sound {kind} devices fit 'robot': "),
-    ):
-        node = start_node(module, params={'device': device}, environment=virtual_sound.environment)
-        assert node.wait() == 1
-        assert message.format(kind='input' if 'micro' in module else 'output') in node.output
-        assert "'robot_speaker'" in node.output
-        assert "'robot_microphone'" in node.output
-        assert 'Traceback' not in node.output
+@pytest.mark.parametrize(
+    ('module', 'device', 'message'),
+    [
+        ('microphone_node', 'studio', "no sound input device fits 'studio'; there are 0: "),
+        ('speaker_node', 'robot', "2 sound output devices fit 'robot': "),
+    ],
+)
+def test_wrong_device_ends_it_with_a_list(virtual_sound, start_node, module, device, message):
+    node = start_node(module, params={'device': device}, environment=virtual_sound.environment)
+    assert node.wait() == 1
+    assert message in node.output
+    assert "'robot_speaker'" in node.output
+    assert "'robot_microphone'" in node.output
+    assert 'Traceback' not in node.output
 
 
 def test_devices_may_come_and_go(spy, virtual_sound, start_node):
