@@ -218,8 +218,8 @@ class PlanQueue:
         with self._lock:
             job.parts.append(text)
             if not (job.over or is_last or self._is_full(job)):
-                name = f'{job.request.request_id}/{len(job.parts)}'
-                self._publish(self._event(job, Kind.PLAN_PARTIAL, text, name), job.request)
+                event = self._event(job, Kind.PLAN_PARTIAL, text, str(len(job.parts)))
+                self._publish(event, job.request)
 
     def _finish(self, job: _Job, kind: Kind, text: str) -> bool:
         """Publishes the last event of a request, unless it has had one."""
@@ -228,18 +228,18 @@ class PlanQueue:
                 return False
             job.over = True
             del self._jobs[job.request.request_id]
-            event = self._event(job, kind, text, f'{job.request.request_id}/end')
-            self._publish(event, job.request)
+            self._publish(self._event(job, kind, text, 'end'), job.request)
             if job.task is not None and threading.current_thread() is not self._thread:
                 self._loop.call_soon_threadsafe(job.task.cancel)
             return True
 
-    def _event(self, job: _Job, kind: Kind, text: str, event_id: str) -> Event:
+    def _event(self, job: _Job, kind: Kind, text: str, which: str) -> Event:
         return Event(
             role=Role.PLANNER,
             kind=kind,
             text=text,
-            event_id=event_id,
+            # Its beginning must differ from the request's, by which its asker knows its own events.
+            event_id=f'plan/{job.request.request_id}/{which}',
             stamp_s=self._now_s(),
             in_reply_to=job.request.request_id,
             final=kind != Kind.PLAN_PARTIAL,

@@ -207,6 +207,7 @@ class PlannerNode(Node):
         }
         if event.kind in names:
             self._counts[names[event.kind]] += 1
+            self._errors.set_value('last_took_s', event.stamp_s - request.asked_s)
         self._publisher.publish(to_message(event, request.conversation_id))
 
 

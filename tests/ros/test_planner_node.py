@@ -2,8 +2,10 @@
 """The planner over DDS: it answers at once, however slow the language model is."""
 
 import array
+import contextlib
 import statistics
 import time
+from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
@@ -52,13 +54,15 @@ class Planner:
         self.spy.wait_until(lambda: done_s, what='a response')
         return future.result(), done_s[0] - started_s
 
-    def wait_for_end(self, request_id: str) -> list[ConversationEvent]:
+    def wait_for_end(self, request_id: str, timeout_s: float = 15.0) -> list[ConversationEvent]:
         """All events of a request, once the last one has come."""
 
         def of_request():
             return [event for event in self.events if event.in_reply_to == request_id]
 
-        self.spy.wait_until(lambda: any(event.final for event in of_request()), what=request_id)
+        self.spy.wait_until(
+            lambda: any(event.final for event in of_request()), timeout_s, request_id
+        )
         time.sleep(0.1)
         return of_request()
 
@@ -205,13 +209,31 @@ def test_a_missing_api_key_is_named(start_node):
 @pytest.mark.slow
 def test_the_embedded_model_answers(spy, start_node, server):
     pytest.importorskip('xllamacpp')
-    params = {'backend': 'embedded', 'max_parallel': 1, 'embedded.max_tokens': 20}
+    params = {
+        'backend': 'embedded',
+        'max_parallel': 1,
+        'embedded.max_tokens': 20,
+        'embedded.nice': 0,
+    }
     planner = Planner(spy, start_node, server, **params)
     started_s = time.monotonic()
     response = planner.ask('r1', 'what is the capital of france')
     if response.error_code == RequestPlan.Response.NO_BACKEND:
         pytest.skip(response.message)
     assert response.accepted
-    result = planner.wait_for_end('r1')[-1]
+    result = planner.wait_for_end('r1', 60.0)[-1]
     print(f'{result.text!r} after {time.monotonic() - started_s:.1f} s')
     assert (result.kind, 'paris' in result.text) == (RESULT, True)
+    model = child_of(planner.node.pid)
+    planner.node.kill()
+    spy.wait_until(lambda: not Path(f'/proc/{model}/exe').exists(), what='the end of the model')
+
+
+def child_of(process_id: int) -> int:
+    """The one child process of a process."""
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            after_name = stat.read_text().rpartition(')')[2].split()
+            if int(after_name[1]) == process_id:
+                return int(stat.parent.name)
+    raise AssertionError(f'process {process_id} has no child')

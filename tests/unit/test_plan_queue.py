@@ -110,6 +110,7 @@ def test_an_answer_comes_as_a_part_and_a_whole(bench):
         (Kind.PLAN_RESULT, 'first this. then that.', 'r1', True),
     ]
     assert len({event.event_id for event in bench.events}) == 2
+    assert not any(event.event_id.startswith('r1') for event in bench.events)
     assert bench.events[0].stamp_s == 100.0
 
 
