@@ -7,6 +7,9 @@ publishes what became of it on `gate_decisions`, and passes on what is allowed: 
 drivers. Velocities of others, e.g. of a navigation stack, go through it: from `cmd_vel_in`,
 limited, and not after a stop. The skill `stop` and the service ~/emergency_stop send zero at once
 and cancel Nav2's goals; after an emergency stop nothing moves until ~/release.
+
+Parameters places.NAME: [x_m, y_m, yaw_rad] add places to those of the skills file, or move them; an
+underscore in NAME stands for a blank.
 """
 
 from __future__ import annotations
@@ -55,7 +58,7 @@ PARAMETERS = (
     NodeParameter('limits.window_s', 5.0, 'Time over which intents are counted', 0.1, 3600.0),
     NodeParameter('limits.max_of_one_skill', 3, 'Intents of one skill within that time', 1, 1000),
     NodeParameter('limits.max_of_all', 8, 'Intents of all skills within that time', 1, 1000),
-    NodeParameter('limits.max_distance_m', 5.0, 'Longest straight move', 0.0, 1000.0),
+    NodeParameter('limits.max_distance_m', 10.0, 'Longest straight move', 0.0, 1000.0),
     NodeParameter('limits.linear_mps', 0.5, 'Fastest along any direction', 0.01, 10.0),
     NodeParameter('limits.angular_radps', 1.0, 'Fastest rotation', 0.01, 10.0),
     NodeParameter('speed.linear_mps', 0.25, 'Speed of straight moves at the start', 0.01, 10.0),
@@ -72,11 +75,7 @@ PARAMETERS = (
 
 
 class ActionGateNode(Node):
-    """Checks intents and drives the robot.
-
-    Places of the skills file are overridden, and new ones added, by parameters
-    `places.NAME: [x_m, y_m, yaw_rad]`.
-    """
+    """Checks intents and drives the robot."""
 
     def __init__(self, **kwargs) -> None:
         super().__init__('action_gate_node', **kwargs)
@@ -108,7 +107,7 @@ class ActionGateNode(Node):
                 pose = self.declare_parameter(name, [0.0, 0.0, 0.0]).value
                 if len(pose) != 3:
                     raise ValueError(f'parameter {name!r} is {list(pose)}; expected [x, y, yaw]')
-                places[name.removeprefix(start)] = Place(*pose)
+                places[name.removeprefix(start).replace('_', ' ')] = Place(*pose)
         return places
 
     def _limit_settings(self) -> LimitSettings:

@@ -103,7 +103,7 @@ class LimitSettings:
     window_s: float = 5.0
     max_of_one_skill: int = 3
     max_of_all: int = 8
-    max_distance_m: float = 5.0
+    max_distance_m: float = 10.0
     holonomic: bool = False
 
     def check(self, catalogue: SkillCatalogue) -> None:

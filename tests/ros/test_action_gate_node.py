@@ -84,7 +84,11 @@ def gate(spy, start_node):
 
 
 def test_a_move_covers_its_distance_and_ends_with_zero(spy, start_node):
-    params = {'speed.linear_mps': 0.5, 'limits.linear_mps': 0.5, 'places.cellar': [9.0, 8.0, 0.0]}
+    params = {
+        'speed.linear_mps': 0.5,
+        'limits.linear_mps': 0.5,
+        'places.wine_cellar': [9.0, 8.0, 0.0],
+    }
     gate = Gate(spy, start_node, **params)
     decision = gate.decide('move', {'direction': 'forward', 'distance_m': 0.5})
     assert (decision.allowed, decision.reason) == (True, OK)
@@ -94,7 +98,7 @@ def test_a_move_covers_its_distance_and_ends_with_zero(spy, start_node):
     assert max(twist.linear.x for _, twist in gate.told) <= 0.5
     steps_s = [b[0] - a[0] for a, b in zip(gate.told, gate.told[1:], strict=False)]
     assert statistics.median(steps_s) == pytest.approx(0.05, abs=0.02)
-    assert gate.decide('navigate_to', {'place': 'cellar'}).allowed
+    assert gate.decide('navigate_to', {'place': 'wine cellar'}).allowed
     assert spy.wait_for_messages(gate.goals)[0].pose.position.x == 9.0
 
 

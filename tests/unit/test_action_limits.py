@@ -149,9 +149,9 @@ def test_fresh_intents_pass(age_s):
 
 
 def test_too_far_is_refused():
-    move = {'direction': 'forward', 'distance_m': 6.0}
+    move = {'direction': 'forward', 'distance_m': 12.0}
     assert Gate().reason('move', move) is Reason.SPEED_LIMIT
-    assert Gate(max_distance_m=6.0).reason('move', move) is Reason.OK
+    assert Gate(max_distance_m=12.0).reason('move', move) is Reason.OK
 
 
 def test_a_robot_that_can_moves_sideways():
