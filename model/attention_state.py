@@ -3,7 +3,8 @@
 
 The first S slots hold the sink and are never overwritten; the others form a ring.
 
-Dims: B batch, t appended tokens, K kv heads, R slots, F head size, P conv taps less one, X channels.
+Dims: B batch, t appended tokens, K kv heads, R slots, F head size, P conv taps less one,
+X channels.
 """
 
 from __future__ import annotations

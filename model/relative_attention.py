@@ -82,7 +82,10 @@ def skew(rel: torch.Tensor, rows: int) -> torch.Tensor:
 
 
 def unskew(near: torch.Tensor, rows: int) -> torch.Tensor:
-    """Undoes `skew`: (..., W, 2 W) to (..., W, W + 1), a view; column 0 holds other rows' values."""
+    """Undoes `skew`: (..., W, 2 W) to (..., W, W + 1), a view.
+
+    Column 0 holds values of other rows.
+    """
     return near.flatten(-2).unfold(-1, rows + 1, 2 * rows + 1)
 
 

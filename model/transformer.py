@@ -126,7 +126,9 @@ class Transformer(nn.Module):
             if parameter.dim() < 2 or name.endswith('weight_KC'):
                 continue
             std = 0.02 if name.endswith('rel_proj_RE') else parameter.shape[-1] ** -0.5
-            if name.endswith(('o_proj.weight', 'down_proj.weight')):
+            if name.endswith(
+                ('o_proj.weight', 'down_proj.weight', 'down_EDI', 'shared_down.weight')
+            ):
                 std *= residual
             parameter.normal_(0.0, std)
 
