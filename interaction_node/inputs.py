@@ -13,13 +13,15 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 
-from duplex_interaction.msg import AudioChunk, ConversationEvent, Playback
+from duplex_interaction.msg import ConversationEvent, Playback
 from interaction_node import topic_qos
+from interaction_node.audio_common import Sound
 from interaction_node.conversation import Conversation
 from interaction_node.conversation_messages import to_event, to_seconds
 from interaction_node.image_conversion import compressed_to_rgb, image_to_rgb
 from interaction_node.message_faults import MessageFaults
 from interaction_node.micro_turn_clock import MicroTurnClock
+from interaction_node.microphone_input import MicrophoneInput
 from interaction_node.model_thread import ModelThread
 from interaction_node.node_errors import NodeErrors
 
@@ -62,8 +64,10 @@ class Inputs:
         self._frame_stamp_s = float('-inf')
         self._began_ns = time.time_ns()
         self._images: dict[str, Subscription] = {}
+        self._microphone = MicrophoneInput(
+            node, parameters['microphone.message'], self._faults, self._take_sound
+        )
         self._fixed = [
-            node.create_subscription(AudioChunk, 'audio', self._take_audio, topic_qos.AUDIO),
             node.create_subscription(Playback, 'playback', self._take_playback, topic_qos.PLAYBACK),
             node.create_subscription(
                 ConversationEvent, 'conversation', self._take_event, topic_qos.CONVERSATION
@@ -73,6 +77,7 @@ class Inputs:
 
     def close(self) -> None:
         """Ends every subscription."""
+        self._microphone.close()
         for subscription in [*self._fixed, *self._images.values()]:
             self._node.destroy_subscription(subscription)
 
@@ -84,7 +89,7 @@ class Inputs:
         if (count := self._node.count_publishers('audio')) > 1:
             self._errors.warn(
                 'microphones',
-                f'{count} nodes publish on {self._fixed[0].topic_name}: only one is listened to',
+                f'{count} nodes publish on {self._microphone.topic}: only one is listened to',
             )
         else:
             self._errors.resolve('microphones', 'one microphone again')
@@ -108,18 +113,17 @@ class Inputs:
             IMAGE_TOPICS[topic], topic, callback, profile
         )
 
-    def _take_audio(self, message: AudioChunk) -> None:
-        with self._faults.of('audio messages'):
-            self._clock.push_audio(
-                message.first_sample,
-                message.sample_rate_hz,
-                message.channels,
-                np.frombuffer(message.pcm, np.int16),
-                to_seconds(message.header.stamp),
-                self._now(),
-                message.header.frame_id,
-            )
-            self._thread.wake()
+    def _take_sound(self, sound: Sound, stamp_s: float, frame_id: str) -> None:
+        self._clock.push_audio(
+            sound.first_sample,
+            sound.sample_rate_hz,
+            sound.channels,
+            sound.pcm,
+            stamp_s,
+            self._now(),
+            frame_id,
+        )
+        self._thread.wake()
 
     def _take_playback(self, message: Playback) -> None:
         with self._faults.of('playback messages'):

@@ -182,6 +182,7 @@ class InteractionNode(LifecycleNode):
             conversation,
             StepHealth(self._errors),
             self._settings['actions.frame_id'],
+            self._settings['actions.hri_intents'],
         )
         inputs = Inputs(self, clock, thread, conversation, self._errors, self._settings, now)
         thread.start()

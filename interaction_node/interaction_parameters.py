@@ -7,6 +7,8 @@ from interaction_node.clock_settings import PACES
 from interaction_node.model_loading import LOADER
 from interaction_node.node_parameters import NodeParameter
 
+MESSAGES = ('AudioChunk', 'AudioStamped', 'AudioDataStamped')
+
 PARAMETERS = (
     NodeParameter('autostart', True, 'Configure and activate without a lifecycle manager'),
     NodeParameter(
@@ -56,6 +58,12 @@ PARAMETERS = (
         maximum=10_000.0,
     ),
     NodeParameter(
+        'microphone.message',
+        'AudioChunk',
+        'Message on audio: ours, or one of the two packages called audio_common_msgs',
+        choices=MESSAGES,
+    ),
+    NodeParameter(
         'camera.timeout_ms',
         1000.0,
         'An image older than this counts as missing, ms',
@@ -100,6 +108,11 @@ PARAMETERS = (
     ),
     NodeParameter('speech.frame_id', 'speaker', 'Frame of the loudspeaker'),
     NodeParameter('actions.frame_id', 'base_link', 'Frame of spatial arguments of action intents'),
+    NodeParameter(
+        'actions.hri_intents',
+        False,
+        'Publish hri_actions_msgs/Intent on intents as well; who acts on it bypasses the gate',
+    ),
     NodeParameter('planner.skills', [], 'What the robot can do, told to the planner', element=str),
     NodeParameter(
         'planner.timeout_s',

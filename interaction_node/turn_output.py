@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 
 from duplex_interaction.msg import ActionIntent, MicroTurnStatus
 from interaction_node import topic_qos
 from interaction_node.conversation import Conversation
 from interaction_node.conversation_log import Kind
 from interaction_node.conversation_messages import to_stamp
+from interaction_node.hri_intent import to_hri_intent
 from interaction_node.model.interface import TURN_S, Intent
 from interaction_node.model_thread import Step
 from interaction_node.step_health import StepHealth
@@ -33,6 +35,10 @@ class TurnOutput:
         conversation: Keeps the record.
         health: Watches the steps.
         frame_id: Frame of spatial arguments of actions.
+        hri_intents: Whether to publish hri_actions_msgs/Intent on `intents`, too.
+
+    Raises:
+        ValueError: hri_actions_msgs is wanted but not installed.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class TurnOutput:
         conversation: Conversation,
         health: StepHealth,
         frame_id: str,
+        hri_intents: bool = False,
     ):
         self._node = node
         self._voice = voice
@@ -53,13 +60,14 @@ class TurnOutput:
         self._intents = node.create_publisher(
             ActionIntent, 'action_intents', topic_qos.ACTION_INTENTS
         )
+        self._hri_intents = self._hri_publisher() if hri_intents else None
         self._status = node.create_publisher(
             MicroTurnStatus, 'micro_turn_status', topic_qos.MICRO_TURN_STATUS
         )
 
     def close(self) -> None:
         """Leaves the graph."""
-        for publisher in (self._intents, self._status):
+        for publisher in filter(None, (self._intents, self._status, self._hri_intents)):
             self._node.destroy_publisher(publisher)
 
     def deliver(self, step: Step) -> None:
@@ -90,6 +98,18 @@ class TurnOutput:
         message.header.stamp = to_stamp(stamp_s)
         message.header.frame_id = self._frame_id
         self._intents.publish(message)
+
+        if self._hri_intents is not None and intent.phase == 'start':
+            self._hri_intents.publish(to_hri_intent(self._hri_intents.msg_type, intent))
+
+    def _hri_publisher(self) -> Publisher:
+        try:
+            from hri_actions_msgs.msg import Intent as HriIntent
+        except ImportError:
+            raise ValueError(
+                "parameter 'actions.hri_intents' is true; expected hri_actions_msgs to be installed"
+            ) from None
+        return self._node.create_publisher(HriIntent, 'intents', topic_qos.ACTION_INTENTS)
 
     def _intent_id(self, intent: Intent, new_id: str) -> str:
         """An action keeps the id with which it began."""
