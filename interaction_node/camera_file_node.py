@@ -119,9 +119,10 @@ class CameraFileNode(Node):
             self._errors.error('file', str(error))
             self.exit_code = 1
         if not self._stop.is_set():
-            self._publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
             self.get_logger().info('the video has ended')
             if self._settings['exit_at_end']:
+                # Takes as long as Fast DDS's heartbeat, up to 3 s.
+                self._publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
                 self.finished.set()
 
     def _send(self) -> None:

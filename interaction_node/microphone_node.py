@@ -210,9 +210,10 @@ class MicrophoneNode(Node):
             self._errors.error('file', str(error))
             self.exit_code = 1
         if not self._stop.is_set():
-            self._publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
             self.get_logger().info('the sound file has ended')
             if self._settings['exit_at_end']:
+                # Takes as long as Fast DDS's heartbeat, up to 3 s.
+                self._publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
                 self.finished.set()
 
     def _wait_for_graph(self) -> bool:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from diagnostic_msgs.msg import DiagnosticArray
+from rosgraph_msgs.msg import Clock
 
 from duplex_interaction.msg import AudioChunk, MicroTurnStatus
 from interaction_node import topic_qos
@@ -74,7 +75,7 @@ def test_folder_of_other_rates_and_channels_in_order(spy, start_node, tmp_path):
     soundfile.write(folder / 'b.flac', np.stack([noise(4_410)] * 2, 1), 44_100)
     soundfile.write(folder / 'a.wav', noise(4_800, 1), 48_000)
     chunks = spy.collect(AudioChunk, 'robot/audio', topic_qos.AUDIO)
-    node = start_node(
+    start_node(
         'microphone_node',
         remaps={'__ns': '/robot'},
         params={
@@ -82,11 +83,10 @@ def test_folder_of_other_rates_and_channels_in_order(spy, start_node, tmp_path):
             'wait_for_subscribers': 1,
             'trailing_silence_s': 0,
             'chunk_ms': 50,
-            'exit_at_end': True,
         },
     )
-    assert node.wait() == 0
     expected = np.concatenate([read_pcm16(folder / 'a.wav'), read_pcm16(folder / 'b.flac')])
+    spy.wait_until(lambda: sent(chunks) >= len(expected))
     assert np.array_equal(joined(chunks), expected)
     assert len(chunks[0].pcm) == 800
 
@@ -99,7 +99,6 @@ def start_in_graph_pace(spy, start_node, wav, **params):
             'file': str(wav),
             'pace': 'graph',
             'wait_for_subscribers': 1,
-            'exit_at_end': True,
             'trailing_silence_s': 1.0,
             **params,
         },
@@ -124,7 +123,7 @@ def test_graph_pace_runs_two_turns_ahead_and_no_more(spy, start_node, wav):
         status.publish(MicroTurnStatus(index=turn, first_sample=turn * TURN))
         if expected == 28_345:
             break
-    assert node.wait() == 0
+    node.wait_for_output('the sound file has ended')
     assert time.time() - start_s < 5
     assert np.array_equal(joined(chunks)[:12_345], noise(12_345))
     stamps = np.array([stamp_s(chunk) for chunk in chunks])
@@ -137,7 +136,8 @@ def test_graph_pace_survives_lost_statuses(spy, start_node, wav):
     status.publish(MicroTurnStatus(index=900, first_sample=900 * TURN))
     spy.wait_until(lambda: sent(chunks) >= 2 * TURN)
     assert sent(chunks) < 4 * TURN
-    assert node.wait() == 0
+    node.wait_for_output('the sound file has ended')
+    spy.wait_until(lambda: sent(chunks) == 28_345)
     assert len(joined(chunks)) == 28_345
 
 
@@ -169,3 +169,32 @@ def test_wrong_parameters_end_it_with_one_line(start_node, params, message):
     assert node.wait() == 1
     assert message in node.output
     assert 'Traceback' not in node.output
+
+
+def test_simulated_time_paces_the_file(spy, start_node, wav):
+    chunks = spy.collect(AudioChunk, 'audio', topic_qos.AUDIO)
+    start_node(
+        'microphone_node',
+        params={'file': str(wav), 'use_sim_time': True, 'trailing_silence_s': 0},
+    )
+    clock = spy.publisher(Clock, '/clock')
+    spy.wait_for_publishers('audio')
+
+    def tick(milliseconds):
+        message = Clock()
+        message.clock.sec, rest = 100 + milliseconds // 1_000, milliseconds % 1_000
+        message.clock.nanosec = rest * 1_000_000
+        clock.publish(message)
+
+    tick(0)
+    time.sleep(0.5)
+    assert not chunks  # simulated time stands still
+    tick(205)
+    spy.wait_for_messages(chunks, 10)
+    time.sleep(0.1)
+    assert len(chunks) == 10
+    tick(10_000)
+    spy.wait_until(lambda: sent(chunks) == 12_345)
+    assert np.array_equal(joined(chunks), noise(12_345))
+    assert stamp_s(chunks[1]) - stamp_s(chunks[0]) == pytest.approx(0.02)
+    assert stamp_s(chunks[0]) == pytest.approx(100.0)
