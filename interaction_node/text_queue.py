@@ -31,8 +31,7 @@ class TextQueue:
 
     def take(self, end: int, position_of: PositionOf) -> tuple[TextInput, ...]:
         """Takes the lines that belong before `end`, in order of arrival."""
-        due, later = [], []
-        for line in self._lines:
-            (due if position_of(line) < end else later).append(line)
-        self._lines = later
-        return tuple(line.content for line in due)
+        due = [position_of(line) < end for line in self._lines]
+        taken = tuple(line.content for line, now in zip(self._lines, due, strict=True) if now)
+        self._lines = [line for line, now in zip(self._lines, due, strict=True) if not now]
+        return taken

@@ -54,13 +54,18 @@ class TurnAxis:
         self._microphone = microphone
         self._errors = errors
         self._ros_minus_pacing_s: float | None = None
+        self._suspected_s = 0.0
 
     def follow_ros_clock(self, ros_minus_pacing_s: float) -> None:
         """Learns how far apart the two clocks are; a jump moves the microphone's offset, too."""
-        known_s = self._ros_minus_pacing_s
-        if known_s is not None and abs(ros_minus_pacing_s - known_s) < _ROS_NOISE_S:
+        known_s, suspected_s = self._ros_minus_pacing_s, self._suspected_s
+        self._suspected_s = ros_minus_pacing_s
+        if known_s is None:
+            self._ros_minus_pacing_s = known_s = ros_minus_pacing_s
+        jump_s = ros_minus_pacing_s - known_s
+        # Told twice: between reading one clock and the other, the caller may have been suspended.
+        if abs(jump_s) < _ROS_NOISE_S or abs(ros_minus_pacing_s - suspected_s) > _ROS_NOISE_S:
             return
-        jump_s = 0.0 if known_s is None else ros_minus_pacing_s - known_s
         # In the graph's own pace the stamps of a file have nothing to do with the time of day.
         if self._realtime and abs(jump_s) > _ROS_JUMP_S:
             self._microphone.clock.step(jump_s)

@@ -17,7 +17,7 @@ class TurnReport:
         first_sample: First sample of the window on the microphone's 16 kHz counter, a multiple of
             3,200; counted from 0 as long as no microphone was heard.
         source: Key of the microphone that is listened to, None as long as there was none.
-        ros_offset_s: ROS time minus sample clock at the end of the window, seconds.
+        ros_offset_s: ROS time minus sample clock at the start of the window, seconds.
         drift_ppm: By how much the ROS clock runs faster than the sample clock, ppm.
         audio_age_ms: From the newest sample heard to the end of the window, -1 if none so far.
         playback_age_ms: The same for the robot's own voice.

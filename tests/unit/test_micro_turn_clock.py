@@ -196,6 +196,14 @@ def test_stamps_may_jump_while_the_ros_clock_does_not():
     assert handed[-1][0].start_s == pytest.approx(ROS_S + 1.8 - 30.0, abs=1e-3)
 
 
+def test_a_hiccup_between_reading_two_clocks_is_no_jump():
+    clock = MicroTurnClock()
+    talk(clock, 1.0)
+    poll(clock, START_S + 1.0, ros_jump_s=0.5)
+    handed = talk(clock, 0.2, START_S + 1.0, first=16_000)
+    assert handed[0][0].start_s == pytest.approx(ROS_S + 1.0, abs=1e-4)
+
+
 def test_chunks_without_a_stamp_are_as_old_as_they_are_long():
     clock = MicroTurnClock()
     poll(clock, START_S)
@@ -240,6 +248,7 @@ def test_without_a_microphone_time_drives():
         assert (report.source, report.audio_age_ms) == (None, -1.0)
         assert (report.audio_gap_samples, report.first_sample) == (TURN, number * TURN)
         assert 0 <= report.latency_ms < 11
+    assert poll(clock, START_S + 2.1, ros_jump_s=50.0) == []
     ((turn, _),) = poll(clock, START_S + 2.2, ros_jump_s=50.0)
     assert turn.start_s == pytest.approx(ROS_S + 52.0, abs=1e-4)
 

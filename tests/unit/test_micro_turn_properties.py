@@ -165,6 +165,7 @@ def act(world, action, amount):
     elif action == 'ros jump':
         world.jump(amount)
         world.poll()
+        world.poll()
 
 
 @settings(max_examples=60, deadline=None)
@@ -262,8 +263,10 @@ def test_microphones_that_die_return_and_restart(actions, early, rate):
     check_counts(world)
     if not any(action == 'stall' for action, _ in actions):
         times = [at for at, _, _ in world.handed]
-        # A window, the jitter, up to a window to align a counter, one to tell it is another.
-        assert max(after - at for at, after in itertools.pairwise(times)) < 0.2 + 0.04 + 0.4 + 0.06
+        # A window and the jitter, as a rule; a counter that restarts is waited for, once or twice.
+        gaps = [after - at for at, after in itertools.pairwise(times)]
+        assert max(gaps) < 1.0
+        assert len(times) > (world.now - 50.0) / 0.2 * 0.98 - 2 - 2 * len(actions)
     calm = [(turn, report) for at, turn, report in world.handed if at > undisturbed]
     assert len(calm) >= 5
     for turn, report in calm:
