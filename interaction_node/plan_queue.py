@@ -6,9 +6,10 @@ from __future__ import annotations
 import asyncio
 import enum
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from interaction_node.conversation_log import Event, Kind
 from interaction_node.model.interface import Role
@@ -55,7 +56,7 @@ class _Job:
     accepted_s: float = 0.0
     over: bool = False
     parts: list[str] = field(default_factory=list)
-    task: asyncio.Task | None = None
+    task: asyncio.Task[None] | None = None
 
 
 class PlanQueue:
@@ -86,6 +87,7 @@ class PlanQueue:
         self._lock = threading.RLock()
         self._jobs: dict[str, _Job] = {}
         self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
         self._slots = asyncio.Semaphore(limits.parallel)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name='planner', daemon=True)
@@ -106,7 +108,7 @@ class PlanQueue:
             except PlannerBackendError as error:
                 on_error(str(error))
 
-        asyncio.run_coroutine_threadsafe(prepare(), self._loop)
+        self._loop.call_soon_threadsafe(lambda: self._begin(prepare()))
 
     def submit(self, request: PlanRequest) -> tuple[Refusal, str]:
         """Takes a request or says why not, at once.
@@ -172,7 +174,13 @@ class PlanQueue:
     def _start(self, job: _Job) -> None:
         with self._lock:
             if not job.over:
-                job.task = self._loop.create_task(self._run(job))
+                job.task = self._begin(self._run(job))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _run(self, job: _Job) -> None:
         limits = self._limits
@@ -246,8 +254,8 @@ class PlanQueue:
         )
 
     async def _end(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
+        # Only our own: what they have started, they end themselves.
+        for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._backend.close()

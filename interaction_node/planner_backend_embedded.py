@@ -107,7 +107,13 @@ class EmbeddedBackend:
                 yield piece
 
     async def close(self) -> None:
-        """Ends the model's process."""
+        """Ends the model's process, also while it starts."""
+        if self._launching is not None and not self._launching.done():
+            self._launching.cancel()
+            await asyncio.gather(self._launching, return_exceptions=True)
+        await self._end_process()
+
+    async def _end_process(self) -> None:
         process, self._process = self._process, None
         if self._client is not None:
             await self._client.close()
@@ -133,11 +139,11 @@ class EmbeddedBackend:
             slots = range(self._settings.parallel)
             await asyncio.gather(*(self._warm_up(self._client) for _ in slots))
         except PlannerBackendError as error:
-            await self.close()
+            await self._end_process()
             self._fail(f'the embedded language model can not be loaded: {error}')
             raise PlannerBackendError(self._fault) from error
         except asyncio.CancelledError:
-            await self.close()
+            await self._end_process()
             raise
         self.load_s = time.monotonic() - started_s
         self._watcher = asyncio.create_task(self._watch(process))

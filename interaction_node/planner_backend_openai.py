@@ -140,6 +140,7 @@ class OpenAiBackend:
                 headers={'Authorization': f'Bearer {key}'} if key else {},
                 timeout=httpx.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s),
                 trust_env=settings.use_proxy,
+                verify=settings.base_url.startswith('https'),  # certificates take time to load
             )
         return self._client
 
