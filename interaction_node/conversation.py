@@ -19,6 +19,7 @@ from interaction_node.model.interface import TURN_S, Role, TextInput
 from interaction_node.model_thread import Step
 from interaction_node.node_errors import NodeErrors
 from interaction_node.planner_client import PlanContext, PlannerClient
+from interaction_node.skill_catalogue import load_catalogue
 from interaction_node.utterances import Speech
 
 _PLAN_ENDS = (Kind.PLAN_RESULT, Kind.PLAN_FAILED, Kind.PLAN_CANCELLED)
@@ -34,6 +35,9 @@ class Conversation:
         later: Runs a function in the model's thread.
         tell_model: Gives a line of text to the model in the micro-turn of its stamp, 0 for now.
         ros_now: ROS time, seconds.
+
+    Raises:
+        ValueError: The skills file can't be read.
     """
 
     def __init__(
@@ -55,7 +59,7 @@ class Conversation:
         )
         self._plans = PlannerClient(
             node,
-            parameters['planner.skills'],
+            load_catalogue(parameters['planner.skills_file']).signatures,
             parameters['planner.timeout_s'],
             parameters['planner.deadline_s'],
             lambda *failure: later(lambda: self._plan_failed(*failure)),

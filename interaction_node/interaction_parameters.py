@@ -113,7 +113,11 @@ PARAMETERS = (
         False,
         'Publish hri_actions_msgs/Intent on intents as well; who acts on it bypasses the gate',
     ),
-    NodeParameter('planner.skills', [], 'What the robot can do, told to the planner', element=str),
+    NodeParameter(
+        'planner.skills_file',
+        '',
+        'Skills of the robot (YAML), told to the planner; empty for config/skills.yaml',
+    ),
     NodeParameter(
         'planner.timeout_s',
         2.0,

@@ -15,7 +15,7 @@ from launch import LaunchContext, LaunchDescription
 def generate_launch_description() -> LaunchDescription:
     """Starts Gazebo, the bridge to it, and the core on its clock."""
     world = argument('world', 'room.sdf', 'World to simulate: a name in worlds/, or a path')
-    headless = argument('headless', 'false', 'Simulate without a window', graph.TRUE_FALSE)
+    headless = argument('headless', 'false', 'Simulate without a window', ('true', 'false'))
     arguments = declare(use_sim_time='true', params_file='simulation.yaml')
     return LaunchDescription(
         [*arguments, world, headless, OpaqueFunction(function=_simulator), include('interaction')]

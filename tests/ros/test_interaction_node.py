@@ -301,7 +301,7 @@ def test_a_planner_that_fails_holds_nothing_up(world, planner):
 
 
 def test_a_plan_gets_the_whole_context_and_its_result_is_said(world):
-    world = world(**{'planner.skills': ['wave()'], 'planner.audio_s': 1.0})
+    world = world(**{'planner.audio_s': 1.0})
     requests = []
 
     def answer(request, response):
@@ -321,7 +321,8 @@ def test_a_plan_gets_the_whole_context_and_its_result_is_said(world):
     world.type('plan a tour')
     world.wait(lambda: requests, 'a request')
     (request,) = requests
-    assert (request.goal, request.skills) == ('a tour', ['wave()'])
+    assert request.goal == 'a tour'
+    assert any(skill.startswith('navigate_to(') for skill in request.skills)
     texts = [event.text for event in request.context]
     assert texts[-4:] == ['go kitchen', 'navigate_to {"place": "kitchen"}', 'plan a tour', 'a tour']
     assert request.robot_state == '{"battery": 0.5}'
