@@ -11,6 +11,8 @@ import pytest
 from action_msgs.srv import CancelGoal
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, Twist, TwistStamped
+from rclpy.time import Time
+from rosgraph_msgs.msg import Clock as ClockMessage
 from std_srvs.srv import Trigger
 
 from duplex_interaction.msg import ActionIntent, GateDecision
@@ -245,6 +247,31 @@ def test_it_leaves_the_robot_standing(spy, start_node):
     gate.wait_until_moving()
     gate.node.stop()
     spy.wait_until(lambda: gate.told[-1][1] == Twist(), what='zero at the end')
+
+
+def test_in_a_simulation_a_motion_lasts_simulated_time(spy, start_node):
+    gate = Gate(spy, start_node, use_sim_time=True)
+    clock = spy.publisher(ClockMessage, '/clock')
+    now_s = 100.0
+
+    def advance() -> float:
+        nonlocal now_s
+        now_s += 0.05
+        clock.publish(ClockMessage(clock=Time(nanoseconds=round(now_s * 1e9)).to_msg()))
+        time.sleep(0.02)
+        return now_s
+
+    for _ in range(10):
+        advance()
+    header = ActionIntent().header
+    header.stamp = Time(nanoseconds=round(now_s * 1e9)).to_msg()
+    gate.decide('move', {'direction': 'forward', 'distance_m': 1.0}, header=header)
+    time.sleep(0.5)
+    assert [twist.linear.x for _, twist in gate.told] == [0.25], 'time stands still'
+    start_s = now_s
+    while gate.told[-1][1] != Twist():
+        assert advance() < start_s + 10.0
+    assert now_s - start_s == pytest.approx(4.0, abs=0.5)
 
 
 def test_velocities_can_be_stamped(spy, start_node):
