@@ -102,6 +102,9 @@ class SceneRenderer:
     Args:
         script: What happens.
         rng: Random numbers.
+
+    Attributes:
+        noise: Standard deviation of the sensor's noise, grey levels.
     """
 
     def __init__(self, script: SceneScript, rng: np.random.Generator):
@@ -109,7 +112,7 @@ class SceneRenderer:
         self._background = _background(rng)
         self._person = _Look(rng)
         self._sway = rng.uniform(0, 1.5)
-        self._noise = rng.uniform(0, 9)
+        self.noise = rng.uniform(0, 9)
         self._gain = rng.uniform(0.6, 1.25)
         self._flicker = rng.uniform(0, 0.03)
         self._things = [_Placed(thing, rng, i) for i, thing in enumerate(script.things)]
@@ -154,7 +157,7 @@ class SceneRenderer:
         rng = self._rng
         gain = self._gain * (1 + self._flicker * rng.standard_normal())
         noisy = picture.astype(np.float32) * gain
-        noisy += rng.standard_normal(picture.shape).astype(np.float32) * self._noise
+        noisy += rng.standard_normal(picture.shape).astype(np.float32) * self.noise
         return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
