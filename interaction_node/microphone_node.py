@@ -47,6 +47,9 @@ PARAMETERS = (
     ),
     NodeParameter('start_delay_s', 0.0, 'Wait before a file starts, s', minimum=0.0, maximum=600.0),
     NodeParameter(
+        'start_time_s', 0.0, "ROS time of a file's first sample, s; 0: when it starts", minimum=0.0
+    ),
+    NodeParameter(
         'trailing_silence_s', 2.0, 'Silence after the file, s', minimum=0.0, maximum=3600.0
     ),
     NodeParameter('exit_at_end', False, 'Exit after the file and its silence'),
@@ -239,7 +242,9 @@ class MicrophoneNode(Node):
             first = end
 
     def _started_ns(self) -> int:
-        """Returns the ROS time; waits for the first one of a simulation."""
+        """Returns the ROS time of the first sample; waits for the first one of a simulation."""
+        if self._settings['start_time_s']:
+            return round(self._settings['start_time_s'] * 1e9)
         while (now_ns := self.get_clock().now().nanoseconds) == 0 and not self._stop.is_set():
             time.sleep(_SIM_POLL_S)
         return now_ns
