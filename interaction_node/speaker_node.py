@@ -12,7 +12,6 @@ import queue
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,9 @@ from interaction_node.node_errors import NodeErrors
 from interaction_node.node_main import run_node
 from interaction_node.node_parameters import NodeParameter, declare_parameters
 from interaction_node.output_blocks import OutputBlocks
-from interaction_node.play_out import PlayedSpeech, PlayOut, QueuedSpeech
+from interaction_node.play_out import PlayOut, QueuedSpeech
 from interaction_node.sound_stream import SoundStream, StreamFormat, block_frames
+from interaction_node.sounded_speech import SoundedSpeech, merged
 from interaction_node.speech_timeline import SpeechTimeline
 from interaction_node.stream_resampler import MODEL_RATE_HZ, StreamResampler
 
@@ -58,14 +58,6 @@ _QUEUED_MESSAGES = 1_000
 _POLL_S = 0.05
 _MERGE_S = 0.02
 _LONGEST_LATENCY_S = 2.0
-
-
-@dataclass(frozen=True)
-class _Sounded:
-    """A record of the play-out with the ROS time of its first sample."""
-
-    start_s: float
-    item: PlayedSpeech
 
 
 class SpeakerNode(Node):
@@ -190,7 +182,7 @@ class SpeakerNode(Node):
         self._blocks = None
         now_s = self._now_s()
         for item in self._play_out.drop():
-            self._record(_Sounded(now_s, item))
+            self._record(SoundedSpeech(now_s, item))
 
     def _take_for_device(self, message: SpeechChunk) -> None:
         if self._blocks is None:
@@ -242,13 +234,13 @@ class SpeakerNode(Node):
         pcm, played = self._play_out.render(count, start_s)
         for item in played:
             item_s = start_s + item.offset / MODEL_RATE_HZ
-            self._record(_Sounded(item_s, item))
+            self._record(SoundedSpeech(item_s, item))
             if item.flushed and len(item.pcm):
                 silent_s = item_s + len(item.pcm) / MODEL_RATE_HZ
                 self._errors.set_value('last_flush_ms', (silent_s - self._flushed_s) * 1_000)
         return pcm
 
-    def _record(self, sounded: _Sounded) -> None:
+    def _record(self, sounded: SoundedSpeech) -> None:
         try:
             self._work.put_nowait(sounded)
         except queue.Full:
@@ -264,7 +256,7 @@ class SpeakerNode(Node):
         sounded = []
         while not self._work.empty():
             sounded.append(self._work.get_nowait())
-        for record in _merged(sounded):
+        for record in merged(sounded):
             self._publish(record.item, -1, round(record.start_s * 1e9))
 
     def _now_s(self) -> float:
@@ -314,30 +306,6 @@ class SpeakerNode(Node):
             message.last,
         )
         self._publish(item, item.first_sample, stamp_ns)
-
-
-def _merged(sounded: Sequence[_Sounded]) -> list[_Sounded]:
-    """Joins records of the same chunk that follow each other without a gap."""
-    merged: list[_Sounded] = []
-    for record in sounded:
-        if merged and _follows(merged[-1], record):
-            before, item = merged[-1], record.item
-            pcm = np.concatenate([before.item.pcm, item.pcm])
-            whole = PlayedSpeech(
-                item.utterance_id, item.sequence, 0, pcm, item.played, item.flushed, item.done
-            )
-            merged[-1] = _Sounded(before.start_s, whole)
-        else:
-            merged.append(record)
-    return merged
-
-
-def _follows(before: _Sounded, record: _Sounded) -> bool:
-    first, second = before.item, record.item
-    if (first.utterance_id, first.sequence) != (second.utterance_id, second.sequence):
-        return False
-    end_s = before.start_s + len(first.pcm) / MODEL_RATE_HZ
-    return not len(second.pcm) or abs(record.start_s - end_s) < 1.5 / MODEL_RATE_HZ
 
 
 def main(args: Sequence[str] | None = None) -> int:

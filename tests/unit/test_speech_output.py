@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interaction_node.output_blocks import OutputBlocks
-from interaction_node.play_out import PlayOut, QueuedSpeech
+from interaction_node.play_out import PlayedSpeech, PlayOut, QueuedSpeech
 from interaction_node.sound_stream import block_frames
+from interaction_node.sounded_speech import SoundedSpeech, merged
 from interaction_node.speech_timeline import SpeechTimeline
 
 RATE_HZ = 16_000
@@ -115,3 +116,17 @@ def test_timeline_is_what_was_said(tmp_path_factory, actions):
     pcm = soundfile.read(path, dtype='int16')[0]
     assert np.array_equal(pcm, reference.samples[: len(pcm)])
     assert not reference.samples[len(pcm) :].any()
+
+
+def test_records_are_joined_as_long_as_they_follow():
+    def sounded(start, count, sequence=0, done=False):
+        pcm = np.full(count, start, np.int16)
+        item = PlayedSpeech('a', sequence, 7, pcm, start + count, done=done)
+        return SoundedSpeech(start / RATE_HZ, item)
+
+    records = [sounded(0, 10), sounded(10, 20), sounded(30, 5, 1), sounded(60, 5, 1)]
+    joined = merged([*records, sounded(65, 0, 1, done=True)])
+    assert [len(record.item.pcm) for record in joined] == [30, 5, 5]
+    assert [round(record.start_s * RATE_HZ) for record in joined] == [0, 30, 60]
+    assert [record.item.played for record in joined] == [30, 35, 65]
+    assert [record.item.done for record in joined] == [False, False, True]
