@@ -214,6 +214,7 @@ def test_the_embedded_model_answers(spy, start_node, server):
         'max_parallel': 1,
         'embedded.max_tokens': 20,
         'embedded.nice': 0,
+        'deadline_s': 90.0,
     }
     planner = Planner(spy, start_node, server, **params)
     started_s = time.monotonic()
