@@ -14,7 +14,7 @@ from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 from interaction_node.model.interface import SAMPLE_RATE_HZ
 from interaction_node.session_timeline import Mark, Timeline
 
-ROW_S = 32.0
+LONGEST_ROW_S = 36.0
 COLOURS = {
     'heard': '#2a6fb5',
     'typed': '#2a6fb5',
@@ -41,18 +41,19 @@ def draw_timeline(timeline: Timeline, path: Path) -> None:
         path: PNG to write.
     """
     matplotlib.rcParams['font.family'] = 'DejaVu Sans'
-    rows = max(1, int(np.ceil(timeline.duration_s / ROW_S)))
+    rows = max(1, int(np.ceil(timeline.duration_s / LONGEST_ROW_S)))
+    row_s = max(5.0, timeline.duration_s / rows)
     figure = Figure(figsize=(15, 4.3 * rows), dpi=110, layout='constrained')
     axes = np.atleast_1d(figure.subplots(rows, 1))
     for row, ax in enumerate(axes):
-        _draw_row(ax, timeline, row * ROW_S)
+        _draw_row(ax, timeline, row * row_s, row_s)
     figure.savefig(path)
 
 
-def _draw_row(ax: Axes, timeline: Timeline, start_s: float) -> None:
-    end_s = start_s + ROW_S
-    _draw_voice(ax, timeline.user, start_s, 1.0, COLOURS['heard'])
-    _draw_voice(ax, timeline.robot, start_s, -1.0, COLOURS['said'])
+def _draw_row(ax: Axes, timeline: Timeline, start_s: float, row_s: float) -> None:
+    end_s = start_s + row_s
+    _draw_voice(ax, timeline.user, start_s, end_s, 1.0, COLOURS['heard'])
+    _draw_voice(ax, timeline.robot, start_s, end_s, -1.0, COLOURS['said'])
     for level in (1.0, -1.0):
         ax.axhline(level, color='#dfe3e8', lw=0.6, zorder=0)
     for at in np.arange(np.ceil(start_s), end_s):
@@ -82,10 +83,12 @@ def _draw_row(ax: Axes, timeline: Timeline, start_s: float) -> None:
         ax.spines[side].set_visible(False)
 
 
-def _draw_voice(ax: Axes, pcm: np.ndarray, start_s: float, level: float, colour: str) -> None:
+def _draw_voice(
+    ax: Axes, pcm: np.ndarray, start_s: float, end_s: float, level: float, colour: str
+) -> None:
     step = SAMPLE_RATE_HZ // 50
     loudest = max(1, int(np.abs(pcm.astype(np.int32)).max(initial=0)))
-    part = pcm[int(start_s * SAMPLE_RATE_HZ) : int((start_s + ROW_S) * SAMPLE_RATE_HZ)]
+    part = pcm[int(start_s * SAMPLE_RATE_HZ) : int(end_s * SAMPLE_RATE_HZ)]
     part = part[: len(part) // step * step].astype(np.float32).reshape(-1, step) / loudest
     at = start_s + np.arange(len(part)) / 50
     top, bottom = part.max(axis=1, initial=0), part.min(axis=1, initial=0)
