@@ -26,6 +26,9 @@ from interaction_node.model_thread import ModelThread
 from interaction_node.node_errors import NodeErrors
 
 CLOCK_SKEW_NS = 1_000_000_000
+NEWEST_IMAGES = 2
+ALL_IMAGES = 64  # of a file that waits for us
+ABSURD_IMAGES = 1000
 IMAGE_TOPICS = {'image': Image, 'image/compressed': CompressedImage}
 
 
@@ -62,8 +65,10 @@ class Inputs:
         max_rate_hz = parameters['camera.max_rate_hz']
         self._frame_gap_s = 0.9 / max_rate_hz if max_rate_hz else 0.0
         self._frame_stamp_s = float('-inf')
+        self._image_depth = NEWEST_IMAGES if parameters['turn.pace'] == 'realtime' else ALL_IMAGES
         self._began_ns = time.time_ns()
         self._images: dict[str, Subscription] = {}
+        self._image_number: dict[str, int] = {}
         self._microphone = MicrophoneInput(
             node, parameters['microphone.message'], self._faults, self._take_sound
         )
@@ -108,7 +113,7 @@ class Inputs:
         if present is not None:
             self._node.destroy_subscription(present)
         callback = self._take_image if topic == 'image' else self._take_compressed
-        profile = QoSProfile(depth=2, reliability=wanted)
+        profile = QoSProfile(depth=self._image_depth, reliability=wanted)
         self._images[topic] = self._node.create_subscription(
             IMAGE_TOPICS[topic], topic, callback, profile
         )
@@ -142,7 +147,8 @@ class Inputs:
                 )
             )
 
-    def _take_image(self, message: Image) -> None:
+    def _take_image(self, message: Image, info: Mapping[str, Any]) -> None:
+        self._count_lost_images('image', info)
         if self._is_wanted(message):
             with self._faults.of('image messages'):
                 rgb = image_to_rgb(
@@ -155,10 +161,19 @@ class Inputs:
                 )
                 self._push_frame(rgb, message)
 
-    def _take_compressed(self, message: CompressedImage) -> None:
+    def _take_compressed(self, message: CompressedImage, info: Mapping[str, Any]) -> None:
+        self._count_lost_images('image/compressed', info)
         if self._is_wanted(message):
             with self._faults.of('compressed images'):
                 self._push_frame(compressed_to_rgb(message.data, message.format), message)
+
+    def _count_lost_images(self, topic: str, info: Mapping[str, Any]) -> None:
+        """Counts images that were overtaken on the way; numbers of two cameras make no sense."""
+        number = info['publication_sequence_number'] or 0
+        lost = number - self._image_number.get(topic, number) - 1
+        self._image_number[topic] = number
+        if 0 < lost < ABSURD_IMAGES:
+            self._errors.count('images_overtaken', lost)
 
     def _is_wanted(self, message: Image | CompressedImage) -> bool:
         """Whether it is time for another image: decoding all of a fast camera costs too much."""

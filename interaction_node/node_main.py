@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 import rclpy
+from rclpy._rclpy_pybind11 import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -38,6 +39,7 @@ class NodeThread:
         """
         self.node = node
         self.failed = False
+        self._closing = False
         self._on_end = on_end
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
@@ -52,6 +54,7 @@ class NodeThread:
 
     def close(self) -> int:
         """Ends the executor, then the node; returns the node's exit code."""
+        self._closing = True
         self._executor.shutdown()
         self._thread.join()
         close = getattr(self.node, 'close', None)
@@ -66,9 +69,11 @@ class NodeThread:
             self._executor.spin()
         except ExternalShutdownException:
             pass
-        except Exception:  # a callback raised: say where, then end the program
-            self.failed = True
-            traceback.print_exc()
+        except Exception as error:  # a callback raised: say where, then end the program
+            # But one that just ended while the executor was taken away did nothing wrong.
+            if not (self._closing and isinstance(error, InvalidHandle)):
+                self.failed = True
+                traceback.print_exc()
         finally:
             self._on_end()
 
