@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from lifecycle_msgs.srv import GetState
 from rclpy.executors import SingleThreadedExecutor
@@ -32,6 +33,8 @@ class GraphProbe:
             enable_rosout=False,
             start_parameter_services=False,
         )
+        self._alive: set[str] = set()
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._take, 50)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
 
@@ -46,12 +49,15 @@ class GraphProbe:
         rclpy.try_shutdown(context=self._context)
 
     def is_ready(self, node: NodeProcess) -> bool:
-        """Whether a node is to be seen and, if it has a lifecycle, active; takes about 0.1 s."""
+        """Whether a node works and, if it has a lifecycle, is active; takes about 0.1 s."""
         self._executor.spin_once(timeout_sec=WAIT_S)
-        namespaces = self._node.get_node_names_and_namespaces()
-        if node.full_name not in {f'{space.rstrip("/")}/{name}' for name, space in namespaces}:
+        # The graph shows a node before its constructor is done; diagnostics come when it runs.
+        if node.full_name not in self._alive:
             return False
         return not node.lifecycle or self._state(node.full_name) == State.PRIMARY_STATE_ACTIVE
+
+    def _take(self, message: DiagnosticArray) -> None:
+        self._alive.update(f'/{status.name}' for status in message.status)
 
     def _state(self, full_name: str) -> int:
         client = self._node.create_client(GetState, f'{full_name}/get_state')

@@ -92,7 +92,7 @@ class ProcessGraph:
         self._exit_codes.pop(name, None)
 
     def wait_ready(self, timeout_s: float = 60.0) -> None:
-        """Waits until every node is to be seen in the ROS graph, lifecycle nodes active.
+        """Waits until every node publishes its diagnostics, and lifecycle nodes are active.
 
         Args:
             timeout_s: Longest wait, seconds.
