@@ -150,6 +150,11 @@ class ProcessGraph:
             self._reap(name, deadline_s)
         return dict(self._exit_codes)
 
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process number of every node that runs, by name."""
+        return {name: process.pid for name, process in self._running.items()}
+
     def log_path(self, name: str) -> Path:
         """Where the output of a node goes."""
         return self.log_folder / f'{name}.log'

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from interaction_node.model.interface import SAMPLE_RATE_HZ
-from interaction_node.report_latency import Latency, measure_latency
+from interaction_node.report_latency import Latency, measure_latency, stop_latency_s
 from interaction_node.report_picture import draw_timeline
 from interaction_node.session_timeline import Timeline, read_timeline
 
@@ -48,6 +48,8 @@ def write_report(
     timeline = read_timeline(bag)
     latencies = measure_latency(timeline, script) if script else []
     summary = summarise(timeline, latencies)
+    stop_s = stop_latency_s(timeline, script) if script else None
+    summary['stop_latency_s'] = None if stop_s is None else round(stop_s, 4)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'summary.json').write_text(json.dumps(summary, indent=2) + '\n', encoding='utf-8')
     soundfile.write(folder / 'speech.wav', timeline.robot, SAMPLE_RATE_HZ)

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from interaction_node.model.interface import TURN_S
+import numpy as np
+
+from interaction_node.model.interface import SAMPLE_RATE_HZ, TURN_S
 from interaction_node.session_timeline import Onset, Timeline
 
 LONGEST_S = 1.6
 EARLY_S = 0.25
+AUDIBLE = 328  # 1 % of full scale
 
 
 @dataclass(frozen=True)
@@ -81,3 +84,28 @@ def _split(entry: dict, onset: Onset) -> Latency:
         step_s,
         onset.t - onset.window_end_s - step_s,
     )
+
+
+def stop_latency_s(timeline: Timeline, script: list[dict]) -> float | None:
+    """From the end of "stop" to the last sample of the speech that it cut off, seconds.
+
+    Args:
+        timeline: What happened.
+        script: Entries with 'end' and 'skill'; those with the skill 'stop' count.
+
+    Returns:
+        The largest of the recording, negative if the robot was silent before the word was over;
+        None if it was not speaking whenever it was told to stop.
+    """
+    found = []
+    loud = np.abs(timeline.robot.astype(np.int32)) > AUDIBLE
+    for entry in script:
+        if entry.get('skill') != 'stop':
+            continue
+        first = int((entry['start'] - 0.1) * SAMPLE_RATE_HZ)
+        onset = _answer(timeline.onsets, entry)
+        last = int(((onset.t if onset else entry['end'] + 1.0) - 0.05) * SAMPLE_RATE_HZ)
+        sounding = np.flatnonzero(loud[max(0, first) : last])
+        if len(sounding):
+            found.append((first + sounding[-1] + 1) / SAMPLE_RATE_HZ - entry['end'])
+    return max(found, default=None)
