@@ -61,7 +61,8 @@ def run_demo(recording: Path, output: Path) -> dict:
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     turns = int(soundfile.info(wav).duration / TURN_S)
-    _run_graph(graph.processes(demo_settings(recording, output)), output, turns)
+    nodes = graph.processes(demo_settings(recording, output), {'recorder_node': {'compress': True}})
+    _run_graph(nodes, output, turns)
     script = recording / 'script.json'
     lines = json.loads(script.read_text('utf-8')) if script.is_file() else None
     summary = write_report(output / 'session', output, lines, 'duplex_interaction: the demo')

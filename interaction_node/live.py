@@ -71,7 +71,7 @@ def run_live(options: argparse.Namespace) -> None:
     context = Context()
     rclpy.init(context=context)
     try:
-        nodes = graph.processes(live_settings(options))
+        nodes = graph.processes(live_settings(options), {'recorder_node': {'compress': True}})
         with ProcessGraph(nodes, options.output / 'log') as running:
             print('starting the nodes ...', flush=True)
             running.wait_ready(READY_S)
