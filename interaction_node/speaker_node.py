@@ -151,6 +151,7 @@ class SpeakerNode(Node):
         self._blocks: OutputBlocks | None = None
         self._latency_s = 0.0
         self._flushed_s = 0.0
+        self._underruns = 0
         self._errors.add_values(self._describe_device)
         self._stream = SoundStream(
             'output',
@@ -167,6 +168,7 @@ class SpeakerNode(Node):
         return {
             'queued_ms': self._play_out.queued_samples * 1_000 / MODEL_RATE_HZ,
             'latency_ms': self._latency_s * 1_000,
+            'underruns': self._underruns,
         }
 
     def _handle_open(self, stream_format: StreamFormat) -> None:
@@ -224,7 +226,7 @@ class SpeakerNode(Node):
             buffer[:] = bytes(len(buffer))
             return
         if flags.output_underflow:
-            self._errors.count('underruns')
+            self._underruns += 1
         latency_s = times.outputBufferDacTime - times.currentTime
         if not 0.0 < latency_s < _LONGEST_LATENCY_S:
             latency_s = self._latency_s
@@ -248,8 +250,15 @@ class SpeakerNode(Node):
 
     def _run_device(self) -> None:
         """Publishes what sounded, in pieces of about 20 ms."""
+        told = 0
         while not self._stop.wait(_MERGE_S):
             self._publish_sounded()
+            if self._underruns > told:
+                told = self._underruns
+                self.get_logger().warning(
+                    f"the loudspeaker ran dry {told} times; a larger 'flush_ms' gives it more buffer",
+                    throttle_duration_sec=10.0,
+                )
         self._publish_sounded()
 
     def _publish_sounded(self) -> None:

@@ -99,27 +99,34 @@ def test_what_is_played_is_heard_without_a_click_and_reported(spy, virtual_sound
         params={'device': virtual_sound.speaker, 'flush_ms': 400},
         environment=virtual_sound.environment,
     )
-    virtual_sound.start_listening()
     send = spy.publisher(SpeechChunk, 'speech', topic_qos.SPEECH).publish
     spy.wait_for_publishers('playback')
-    time.sleep(1.0)  # a stream loses sound as it starts
-    said, due_s = noise(5 * TURN), time.time() + 0.8
-    for n in range(5):
-        pcm = said[n * TURN : (n + 1) * TURN]
-        send(speech(pcm, due_s + 0.2 * n, 'a', n, last=n == 4))
-    spy.wait_until(lambda: playback and playback[-1].done, what='the end of the utterance')
-    time.sleep(0.7)
-    heard = virtual_sound.heard()
+    for attempt in range(3):  # a very busy machine may starve the device in between
+        virtual_sound.start_listening()
+        time.sleep(0.8)  # a stream loses sound as it starts
+        said, due_s = noise(5 * TURN, attempt), time.time() + 0.8
+        for n in range(5):
+            pcm = said[n * TURN : (n + 1) * TURN]
+            send(speech(pcm, due_s + 0.2 * n, f'u{attempt}', n, last=n == 4))
+        spy.wait_until(lambda name=f'u{attempt}': ended(playback, name), what='the end')
+        time.sleep(0.7)
+        heard = virtual_sound.heard()
 
-    reported = np.concatenate([np.frombuffer(report.pcm, np.int16) for report in playback])
-    assert np.array_equal(reported[FADE:-FADE], said[FADE:-FADE])
-    assert find(heard, reported) >= 0
-    assert (playback[-1].played, playback[-1].flushed) == (5 * TURN, False)
-    starts = np.cumsum([0, *(len(report.pcm) for report in playback)])[:-1] / RATE_HZ
-    stamps = np.array([stamp_s(report) for report in playback])
-    assert np.abs(stamps - stamps[0] - starts).max() < 0.005
-    assert abs(stamps[0] - due_s) < 0.05
-    assert {report.first_sample for report in playback} == {-1}
+        parts = [report for report in playback if report.utterance_id == f'u{attempt}']
+        reported = np.concatenate([np.frombuffer(report.pcm, np.int16) for report in parts])
+        assert np.array_equal(reported[FADE:-FADE], said[FADE:-FADE])
+        assert (parts[-1].played, parts[-1].flushed) == (5 * TURN, False)
+        assert {report.first_sample for report in parts} == {-1}
+        starts = np.cumsum([0, *(len(report.pcm) for report in parts)])[:-1] / RATE_HZ
+        stamps = np.array([stamp_s(report) for report in parts])
+        late_s = stamps - due_s - starts
+        if find(heard, reported) >= 0 and np.abs(late_s).max() < 0.02:
+            return
+    raise AssertionError(f'not heard as it was said, or not when: {late_s}')
+
+
+def ended(playback, utterance) -> bool:
+    return bool(playback) and playback[-1].done and playback[-1].utterance_id == utterance
 
 
 def test_flush_silences_within_20_ms(spy, virtual_sound, start_node):
@@ -133,7 +140,7 @@ def test_flush_silences_within_20_ms(spy, virtual_sound, start_node):
     spy.wait_for_publishers('playback')
     time.sleep(1.0)
     delays_s = []
-    for attempt in range(4):
+    for attempt in range(10):
         utterance = f'u{attempt}'
         for n in range(10):
             send(speech(np.full(TURN, 8_000), time.time(), utterance, n))
@@ -150,8 +157,10 @@ def test_flush_silences_within_20_ms(spy, virtual_sound, start_node):
             np.abs(np.diff(pcm.astype(int))).max() <= 8_000 / 64 + 1
         )  # the fade of a flush takes 4 ms
         delays_s.append(stamp_s(sounded[-1]) + len(sounded[-1].pcm) / RATE_HZ - flushed_s)
-    # Transport and a busy machine come on top, so the best attempt counts.
-    assert min(delays_s) < 0.024, delays_s
+        # Transport and a busy machine come on top, so the best attempt counts.
+        if delays_s[-1] < 0.024:
+            return
+    raise AssertionError(f'silent after {delays_s} s')
 
 
 @pytest.mark.parametrize(
