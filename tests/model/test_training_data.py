@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions for training, made from a tiny bank of noise bursts that stand in for words."""
+
+import zlib
+from random import Random
+
+import numpy as np
+import pytest
+
+from interaction_node.model.data import phrases
+from interaction_node.model.data.bank import Clip, write_shard
+from interaction_node.model.data.features import REFERENCE_RMS, speech_rms, utterance
+from interaction_node.model.data.feed import LENGTHS, Packer, load_store, tokens_of
+from interaction_node.model.data.mixing import Piece, add_power, to_log
+from interaction_node.model.data.scripts import THEMES, ScriptWriter
+from interaction_node.model.data.sessions import SessionFactory
+from interaction_node.model.data.tensors import collate
+from interaction_node.model.mel import HOP, MELS, mel_levels, mel_magnitude
+from interaction_node.model.tokens import default_vocabulary, number_words
+from interaction_node.model.train import to_tensors
+
+KINDS = [kind for kind in phrases.KINDS if not kind.startswith('robot')]
+
+
+def burst_clip(text, kind, meaning, voice, split):
+    """A clip in which every word is its own 200 ms of coloured noise."""
+    rng = np.random.default_rng(zlib.crc32(text.encode()))
+    words, parts = [], [np.zeros(480)]
+    for number, word in enumerate(text.split() or ['']):
+        words.append((word, 0.03 + 0.25 * number, 0.23 + 0.25 * number))
+        parts += [rng.standard_normal(3200) * 0.1, np.zeros(800)]
+    audio = (np.concatenate(parts) * 8000).astype(np.int16)
+    shared = 'shared' if split != 'robot' else 'train'
+    return Clip(
+        audio, text, kind, meaning, voice, 'bursts', True, split, shared, tuple(words), True
+    )
+
+
+@pytest.fixture(scope='module')
+def bank(tmp_path_factory):
+    root = tmp_path_factory.mktemp('bank')
+    rng = Random(1)
+    for voice in ('bursts-a', 'bursts-b'):
+        clips = []
+        for kind in KINDS:
+            for _ in range(12):
+                phrase = phrases.sample(kind, rng)
+                clips.append(burst_clip(phrase.text, kind, dict(phrase.meaning), voice, 'train'))
+        write_shard(root / 'train' / f'{voice}-00000.npz', clips)
+    noise = (np.random.default_rng(2).standard_normal(32_000) * 500).astype(np.int16)
+    sound = Clip(noise, '', 'noise', {}, 'bursts-n', 'recording', True, 'train', 'train', (), False)
+    write_shard(root / 'train' / 'bursts-n-00000.npz', [sound])
+    fixed = [phrase.text for kind in ('robot_fixed', 'robot_see') for phrase in _all(kind, rng)]
+    answers = phrases.grammar()['slots']['answer']
+    texts = {*fixed, *answers, *(number_words(n) for n in range(101))}
+    robot = [burst_clip(text, 'robot_fixed', {}, 'piper-joe', 'robot') for text in sorted(texts)]
+    robot.append(
+        burst_clip('boil the rice for ten minutes', 'robot_open', {}, 'piper-joe', 'robot')
+    )
+    write_shard(root / 'robot' / 'piper-joe-00000.npz', robot)
+    return root
+
+
+def _all(kind, rng):
+    return [phrases.sample(kind, rng) for _ in range(2000)]
+
+
+@pytest.fixture(scope='module')
+def store(bank):
+    return load_store(bank, 'train', 1)
+
+
+@pytest.fixture
+def vocabulary():
+    return default_vocabulary()
+
+
+@pytest.mark.parametrize('theme', list(THEMES))
+def test_every_theme_makes_sessions_that_can_be_laid_out(store, vocabulary, theme):
+    factory = SessionFactory(store, vocabulary, 4, {theme: 1.0})
+    sessions = [factory.make() for _ in range(4)]
+    batch = collate(sessions, vocabulary, np.random.default_rng(0), replace=0.0)
+    for row, session in enumerate(sessions):
+        turns = len(session.out)
+        assert batch.valid_BN[row].sum() == turns
+        ids = batch.ids_BT[row]
+        assert (ids[batch.audio_pos_BN[row, :turns]] == vocabulary['<audio>']).all()
+        opening = ids[batch.turn_pos_BN[row, :turns]]
+        assert np.isin(opening, [vocabulary['<silent>'], vocabulary['<speak>']]).all()
+        labels = batch.label_BT[row][batch.label_BT[row] >= 0]
+        assert len(labels) == turns + sum(map(len, session.out))
+        # What is predicted at one position is what is read at the next, boundaries included.
+        asked = np.flatnonzero(batch.label_BT[row] >= 0)[:-1]
+        np.testing.assert_array_equal(ids[asked + 1], batch.label_BT[row, asked])
+
+
+def test_sessions_are_reproducible(store, vocabulary):
+    one, other = (SessionFactory(store, vocabulary, 9) for _ in range(2))
+    for _ in range(6):
+        first, second = one.make(), other.make()
+        assert first.out == second.out
+        assert first.theme == second.theme
+        np.testing.assert_array_equal(first.user_NFM, second.user_NFM)
+
+
+def test_a_cue_inside_an_instruction_is_no_cue(store):
+    writer = ScriptWriter(store, np.random.default_rng(0), 'bursts-a', limit=300)
+    writer._typing = False
+    for _ in range(20):
+        script = writer.write('cue')
+        first, last = script.instructions[0]
+        cues = [e.frame for e in script.events if e.kind == 'cue_word']
+        assert not any(first < frame <= last for frame in cues)
+
+
+def test_mixing_levels_is_close_to_mixing_samples(bank):
+    rng = np.random.default_rng(0)
+    clips = [burst_clip(text, 'chatter', {}, 'v', 'train') for text in ('a b c', 'd e f')]
+    sources = [utterance(clip, ('', i), None) for i, clip in enumerate(clips)]
+    starts, gains_db = (5, 9), (-3.0, 2.0)
+    power = np.full((80, MELS), 1e-10, np.float32)
+    samples = rng.standard_normal(80 * HOP).astype(np.float32) * 1e-6
+    for clip, source, start, gain_db in zip(clips, sources, starts, gains_db, strict=True):
+        piece = Piece(source, 0, source.frames, start, gain_db)
+        add_power(power, piece, np.ones(MELS, np.float32))
+        audio = clip.audio.astype(np.float32) / 32768
+        audio *= REFERENCE_RMS / speech_rms(audio) * 10 ** (gain_db / 20)
+        samples[start * HOP : start * HOP + len(audio)] += audio[: len(samples) - start * HOP]
+    exact = mel_levels(mel_magnitude(samples)) / 255
+    loud = exact > 0.35
+    difference = np.abs(to_log(power) - exact)[loud]
+    assert loud.mean() > 0.3
+    assert difference.mean() < 0.02
+
+
+def test_batches_keep_to_the_token_budget(store, vocabulary):
+    packer, factory = Packer(2400), SessionFactory(store, vocabulary, 2)
+    full = [packer.add(factory.make()) for _ in range(60)]
+    full = [each for each in full if each]
+    assert full
+    for sessions, length in full:
+        assert length in LENGTHS
+        assert len(sessions) * length <= 2400
+        assert max(map(tokens_of, sessions)) <= length
+
+
+def test_tensors_have_the_names_that_the_network_reads(store, vocabulary):
+    import torch
+
+    factory = SessionFactory(store, vocabulary, 5, {'watch_count': 1.0})
+    batch = collate([factory.make()], vocabulary, np.random.default_rng(0))
+    tensors = to_tensors(batch, torch.device('cpu'))
+    assert tensors['frames'].shape[2:] == (2, 80, 120, 3)
+    assert set(tensors) >= {'ids', 'user', 'own', 'label', 'heard', 'phase', 'video_pos'}
