@@ -256,7 +256,7 @@ class SpeakerNode(Node):
             if self._underruns > told:
                 told = self._underruns
                 self.get_logger().warning(
-                    f"the loudspeaker ran dry {told} times; a larger 'flush_ms' gives it more buffer",
+                    f"the loudspeaker ran dry {told} times; a larger 'flush_ms' buffers more",
                     throttle_duration_sec=10.0,
                 )
         self._publish_sounded()

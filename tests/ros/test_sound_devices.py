@@ -57,8 +57,8 @@ def test_what_is_said_is_published_sample_for_sample(spy, virtual_sound, start_n
         environment=virtual_sound.environment,
     )
     spy.wait_for_messages(chunks, 1)
-    said = noise(8_000)
-    for _ in range(3):  # a busy machine may lose sound, and then says so
+    said = noise(TURN)
+    for _ in range(6):  # a busy machine may lose sound, and then says so
         before_s = time.time()
         quiet = np.zeros(8_000, np.int16)
         virtual_sound.say(np.concatenate([quiet, said, quiet]))
