@@ -95,7 +95,7 @@ def voiced_segments(words: Sequence[Word], join_s: float = 0.3) -> list[list[Wor
 
 
 def classify_segment(segment: Sequence[Word]) -> str:
-    """'takeover' (over 3 s or over 3 words), 'backchannel' (under 1 s, at most 2 words), 'other'."""
+    """'takeover' (over 3 s or 3 words), 'backchannel' (under 1 s, at most 2 words), 'other'."""
     length_s = segment[-1].end - segment[0].start
     if length_s > VOICED_TAKEOVER_S or len(segment) > TAKEOVER_WORDS:
         return 'takeover'
