@@ -104,7 +104,10 @@ class ModelThread:
             self._guarded(self._calls.popleft())
 
     def _step_what_is_due(self) -> bool:
-        due = self._clock.poll(self._now(), self._ros_now())
+        now_s = self._now()
+        if now_s <= 0.0:  # simulated time has not begun
+            return False
+        due = self._clock.poll(now_s, self._ros_now())
         for turn, report in due:
             if self._stop.is_set():
                 break

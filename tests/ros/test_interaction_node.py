@@ -11,6 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 from std_srvs.srv import SetBool, Trigger
 
@@ -24,6 +25,7 @@ from duplex_interaction.msg import (
 )
 from duplex_interaction.srv import RequestPlan
 from interaction_node import topic_qos
+from interaction_node.conversation_messages import to_stamp
 
 SUPPORT = Path(__file__).resolve().parents[1] / 'support'
 TURN = 3200
@@ -457,4 +459,27 @@ def test_a_model_that_fails_or_is_slow_leaves_no_holes(world):
     )
     world.type('say fine')
     world.wait(lambda: 'fine' in world.said(), 'it still works')
+    world.check_indices()
+
+
+def test_simulated_time_paces_the_micro_turns(world):
+    world = world(use_sim_time=True)
+    clock = world.spy.publisher(Clock, '/clock', 10)
+
+    def simulate(until_s):
+        while simulate.now_s < until_s:
+            simulate.now_s += 0.05
+            clock.publish(Clock(clock=to_stamp(simulate.now_s)))
+            time.sleep(0.01)
+
+    simulate.now_s = 100.0
+    simulate(104.0)
+    world.wait(lambda: len(world.status) >= 18, '4 s of micro-turns in less than 2 s')
+    count = len(world.status)
+    time.sleep(1.0)
+    assert len(world.status) <= count + 1
+    world.type('say hello')
+    simulate(106.0)
+    world.wait(lambda: 'hello' in world.said(), 'speech')
+    assert 100 <= world.speech[0].header.stamp.sec <= 106
     world.check_indices()

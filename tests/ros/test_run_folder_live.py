@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import importlib.util
 import json
 from pathlib import Path
 
@@ -58,14 +59,31 @@ def test_live_equals_offline(tmp_path, monkeypatch, with_video):
     if with_video:
         write_video(tmp_path / 'in/video.mp4', 34)
     # Its words and sounds are digests of all that it perceives, its own voice included.
-    options = ['--factory', 'fakes:load_session', '--checkpoint', 'digest']
+    compare(tmp_path, ['--factory', 'fakes:load_session', '--checkpoint', 'digest'])
+
+
+def compare(folder, options):
     for kind in ('offline', 'live'):
-        arguments = ['--input', str(tmp_path / 'in'), '--output', str(tmp_path / kind), *options]
+        arguments = ['--input', str(folder / 'in'), '--output', str(folder / kind), *options]
         assert run_folder.main([*arguments, *(['--live'] if kind == 'live' else [])]) == 0
-    live, offline = results(tmp_path / 'live'), results(tmp_path / 'offline')
+    live, offline = results(folder / 'live'), results(folder / 'offline')
     assert len(offline['micro_turns.jsonl']) == 16
     for name, value in offline.items():
         assert live[name] == value, name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_live_equals_offline_with_the_shipped_checkpoint(tmp_path):
+    if not importlib.util.find_spec('interaction_node.model.session'):
+        pytest.skip('there is no model')
+    from interaction_node.model.session import DEFAULT_CHECKPOINT
+
+    if not DEFAULT_CHECKPOINT.is_file():
+        pytest.skip('there is no shipped checkpoint')
+    write_sample(tmp_path / 'in', 3.1, 16_000)
+    (tmp_path / 'in/text.jsonl').write_text('{"t": 0.3, "text": "count to ten"}')
+    compare(tmp_path, [])
 
 
 def test_a_model_that_can_not_be_loaded_is_named(tmp_path, monkeypatch, capsys):
