@@ -138,10 +138,11 @@ class Attention(nn.Module):
         return self.config.log_scaling_floor is not None and not self.shape.sliding
 
     def _sharpening(self, positions_t: torch.Tensor) -> torch.Tensor:
+        floor = self.config.log_scaling_floor or 1
         seen = positions_t + 1
         if self.config.full_window is not None:
             seen = seen.clamp(max=self.config.sink_tokens + self.config.full_window)
-        excess = (seen / self.config.log_scaling_floor).clamp(min=1.0)
+        excess = (seen / floor).clamp(min=1.0)
         return (1.0 + self.config.log_scaling_alpha * excess.log())[:, None, None]
 
     def _project(self, x_BTD: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -161,6 +161,10 @@ class DMel(nn.Module):
         config: Its shape.
     """
 
+    window_S: torch.Tensor
+    filters_MK: torch.Tensor
+    offset_M: torch.Tensor
+
     def __init__(self, config: DMelConfig) -> None:
         super().__init__()
         self.config = config

@@ -45,6 +45,9 @@ class Router(nn.Module):
         config: Shapes.
     """
 
+    bias_E: torch.Tensor
+    load_E: torch.Tensor
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
@@ -65,7 +68,9 @@ class Router(nn.Module):
             Experts and weights of each token.
         """
         config = self.config
-        with torch.autocast(x_ND.device.type, enabled=False):
+        # The meta device knows no autocast.
+        device = 'cpu' if x_ND.is_meta else x_ND.device.type
+        with torch.autocast(device, enabled=False):
             logits = F.linear(x_ND.float(), self.weight_ED.float())
             routed, shared = logits.split((config.experts, config.shared_experts), dim=-1)
             experts = (routed.sigmoid() + self.bias_E.float()).topk(config.experts_per_token)[1]

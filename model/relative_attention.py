@@ -91,16 +91,16 @@ def unskew(near: torch.Tensor, rows: int) -> torch.Tensor:
 
 class _RelativeAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, q, k, v, rel, mask, starts_C):  # type: ignore[override]
+    def forward(ctx, q, k, v, rel, mask, starts_C):
         blocks, rows, keys = q.shape[0], mask.rows, k.shape[1]
         hidden = mask.hidden(keys, q.device)
+        leading: tuple[int, ...] = (blocks,)
         if starts_C is not None:
             before = torch.arange(keys, device=q.device) < keys - rows
             hidden = hidden | (starts_C[:, None, None] & before)
             hidden = hidden[:, None, None]
-            grouped = (starts_C.shape[0], blocks // starts_C.shape[0], -1, rows)
-        else:
-            grouped = (blocks, -1, rows)
+            leading = (starts_C.shape[0], blocks // starts_C.shape[0])
+        grouped = (*leading, -1, rows)
         near = min(keys, 2 * rows)
         bias = skew(rel.view(*grouped, rows + 1), rows)[..., 2 * rows - near :].float()
         scores = (q @ k.mT).view(*grouped, keys).float()
@@ -121,7 +121,7 @@ class _RelativeAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad_out):  # type: ignore[override]
+    def backward(ctx, grad_out):
         q, k, v, weights, total, out = ctx.saved_tensors
         rows, keys = ctx.rows, k.shape[1]
         grad_out = grad_out.float() / total

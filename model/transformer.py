@@ -7,6 +7,7 @@ Dims: B batch, T time, t appended tokens, D width, V vocabulary, P conv taps les
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -180,7 +181,7 @@ class Transformer(nn.Module):
         Args:
             batch: B, sequences that advance together.
             max_append: Most tokens that one append may bring.
-            dtype: Of keys, values and convolution inputs.
+            dtype: Of keys, values and convolution inputs: that of the weights.
             device: Where the memory lies.
             capacity: Most tokens in all; needed where `full_window` is None.
 
@@ -220,7 +221,7 @@ class Transformer(nn.Module):
         def zeros(*size: int) -> torch.Tensor:
             return torch.zeros(size, dtype=dtype, device=device)
 
-        attention = self.blocks[layer].attention
+        attention = cast(Block, self.blocks[layer]).attention
         shape, past = attention.shape, self.config.conv_kernel - 1
         slots = rings[self.config.layer_types[layer]].slots
         size = (batch, shape.kv_heads, slots, shape.head_dim)
@@ -256,7 +257,7 @@ class Transformer(nn.Module):
         for block, held, kind in zip(
             self.blocks, state.blocks, self.config.layer_types, strict=True
         ):
-            x_BtD = block.append(x_BtD, held, visible[kind])
+            x_BtD = cast(Block, block).append(x_BtD, held, visible[kind])
         state.position += length
         state.appended += length
         return self.norm(x_BtD)
