@@ -33,7 +33,7 @@ _INTENTS: dict[str, tuple[str, Callable[[dict], dict]]] = {
 }
 
 
-def to_hri_intent(message_type: type, intent: Intent) -> Any:
+def to_hri_intent(message_type: Any, intent: Intent) -> Any:
     """Makes a message of an intent.
 
     Args:

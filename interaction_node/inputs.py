@@ -72,10 +72,11 @@ class Inputs:
         self._microphone = MicrophoneInput(
             node, parameters['microphone.message'], self._faults, self._take_sound
         )
+        take_event: Any = self._take_event  # rclpy's types know of no callback with two arguments
         self._fixed = [
             node.create_subscription(Playback, 'playback', self._take_playback, topic_qos.PLAYBACK),
             node.create_subscription(
-                ConversationEvent, 'conversation', self._take_event, topic_qos.CONVERSATION
+                ConversationEvent, 'conversation', take_event, topic_qos.CONVERSATION
             ),
         ]
         self.check()
@@ -112,7 +113,7 @@ class Inputs:
             return
         if present is not None:
             self._node.destroy_subscription(present)
-        callback = self._take_image if topic == 'image' else self._take_compressed
+        callback: Any = self._take_image if topic == 'image' else self._take_compressed
         profile = QoSProfile(depth=self._image_depth, reliability=wanted)
         self._images[topic] = self._node.create_subscription(
             IMAGE_TOPICS[topic], topic, callback, profile

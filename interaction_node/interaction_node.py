@@ -42,6 +42,7 @@ _FAILURE = TransitionCallbackReturn.FAILURE
 class _Session:
     """What exists while the node is active."""
 
+    model: InteractionModel
     clock: MicroTurnClock
     voice: Voice
     conversation: Conversation
@@ -106,8 +107,7 @@ class InteractionNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribes and starts the clock, with a fresh conversation."""
         try:
-            self._model.reset()
-            self._session = self._begin_session(self._model)
+            self._session = self._begin_session()
         except Exception as error:
             self._errors.error('activate', f'can not start: {type(error).__name__}: {error}')
             return _FAILURE
@@ -149,7 +149,10 @@ class InteractionNode(LifecycleNode):
             response.success = False
             return response
 
-    def _begin_session(self, model: InteractionModel) -> _Session:
+    def _begin_session(self) -> _Session:
+        model = self._model
+        assert model is not None, 'activated before it was configured'
+        model.reset()
         clock = MicroTurnClock(self._clock_settings())
         voice = Voice(
             self,
@@ -186,7 +189,7 @@ class InteractionNode(LifecycleNode):
         )
         inputs = Inputs(self, clock, thread, conversation, self._errors, self._settings, now)
         thread.start()
-        return _Session(clock, voice, conversation, output, thread, inputs)
+        return _Session(model, clock, voice, conversation, output, thread, inputs)
 
     def _clock_settings(self) -> ClockSettings:
         turn = self._settings.group('turn')
@@ -237,7 +240,7 @@ class InteractionNode(LifecycleNode):
     def _on_reset(self, _request, response: Trigger.Response) -> Trigger.Response:
         if session := self._active(response):
             session.voice.interrupt()
-            session.thread.call(self._model.reset)
+            session.thread.call(session.model.reset)
             session.thread.call(session.conversation.reset)
         return response
 

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.launch_context import LaunchContext
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from interaction_node import graph
-from launch import LaunchContext
 
 
 def declare(**defaults: str) -> list[DeclareLaunchArgument]:
@@ -76,7 +78,7 @@ def _node(process: graph.NodeProcess, respawn: bool) -> Node:
     )
 
 
-def _typed(parameters: dict) -> dict:
+def _typed(parameters: Mapping[str, object]) -> dict[str, object]:
     # Without a type, text such as '7' would become a number.
     return {
         name: ParameterValue(each, value_type=str) if isinstance(each, str) else each

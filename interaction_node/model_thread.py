@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from interaction_node.micro_turn_clock import MicroTurnClock
 from interaction_node.model.interface import TURN_S, InteractionModel, MicroTurn, StepResult
@@ -63,7 +64,7 @@ class ModelThread:
         self._model = model
         self._clock = clock
         self._now = now
-        self._ros_now = ros_now or (lambda: None)
+        self._ros_now = ros_now
         self._paced = paced
         self._deliver = deliver
         self._on_error = on_error
@@ -107,13 +108,13 @@ class ModelThread:
         now_s = self._now()
         if now_s <= 0.0:  # simulated time has not begun
             return False
-        due = self._clock.poll(now_s, self._ros_now())
+        due = self._clock.poll(now_s, self._ros_now() if self._ros_now else None)
         for turn, report in due:
             if self._stop.is_set():
                 break
             self._run_calls()
             step = self._step(turn, report)
-            self._guarded(lambda step=step: self._deliver(step))
+            self._guarded(partial(self._deliver, step))
         return bool(due)
 
     def _step(self, turn: MicroTurn, report: TurnReport) -> Step:

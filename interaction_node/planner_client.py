@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from rclpy.node import Node
+from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage
 
 from duplex_interaction.srv import CancelPlan, RequestPlan
@@ -132,10 +133,10 @@ class PlannerClient:
         for name in names:
             self._withdraw(name)
 
-    def _answered(self, request_id: str, future: object) -> None:
+    def _answered(self, request_id: str, future: Future) -> None:
         error = future.exception()
-        response = None if error else future.result()
-        if response is not None and response.accepted:
+        response = RequestPlan.Response() if error else future.result()
+        if response.accepted:
             with self._lock:
                 if request_id in self._pending:
                     self._pending[request_id].accepted = True

@@ -38,6 +38,7 @@ def launched(monkeypatch):
     """A function that runs a launch file and returns the entities that it started."""
     contents = {
         'launch': {'LaunchDescription': entity('LaunchDescription'), 'LaunchContext': Context},
+        'launch.launch_context': {'LaunchContext': Context},
         'launch.actions': {
             name: entity(name)
             for name in (
