@@ -16,7 +16,7 @@ from typing import Any
 
 from interaction_node.graph import NODES
 
-DEFAULT = tuple(spec.executable for spec in NODES if spec.runs)
+DEFAULT = tuple(spec.executable for spec in NODES if spec.runs == 'true')
 
 
 def node_class(name: str) -> Callable[[], Any]:

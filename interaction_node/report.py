@@ -68,7 +68,7 @@ def summarise(timeline: Timeline, latencies: list[Latency]) -> dict:
     Returns:
         JSON-ready; times in seconds or milliseconds as named.
     """
-    steps = np.array([turn.step_ms for turn in timeline.turns] or [np.nan])
+    steps = np.array([turn.step_ms for turn in timeline.turns] or [0.0])
     summary: dict = {
         'duration_s': round(timeline.duration_s, 2),
         'micro_turns': len(timeline.turns),

@@ -215,10 +215,11 @@ class Session:
             self._voice.stop()
             self._voice.drop_text()
         speech, text, voice = self._speak(out, said)
-        if not turn.emit:
-            self._voice.stop()
-            return StepResult(turn.index, control='silent')
         goals = (self._goal(turn.index),) if '<delegate>' in out.tokens else ()
+        if not turn.emit:
+            # Speech that comes too late is dropped; a stop or an action is not.
+            self._voice.stop()
+            speech, text, voice = None, '', ''
         control = 'flush' if flush else 'speak' if speech is not None else 'silent'
         return StepResult(turn.index, text, control, speech, intents, goals, (), voice)
 
