@@ -8,4 +8,4 @@ TREE=.cache/types/interaction_node
 rm -rf .cache/types
 mkdir -p "$TREE"
 ln -s "$PWD"/interaction_node/* "$PWD/model" "$PWD/kernels" "$TREE"
-exec .venv/bin/mypy "$@"
+.venv/bin/mypy "$@" | sed -E 's#^\.cache/types/interaction_node/(model|kernels)/#\1/#; s#^\.cache/types/##'

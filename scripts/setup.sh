@@ -162,15 +162,17 @@ brings_cuda() {
 }
 
 install_torch() {
+  local index="${TORCH_INDEX_URL:-}"
   if [ "$ROS_SOURCE" = apt ] && "$VENV/bin/python" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
     echo 'PyTorch of the system is used: it knows the GPU'
-  elif [ -n "${TORCH_INDEX_URL:-}" ]; then
-    install_packages --index-url "$TORCH_INDEX_URL" -r requirements/torch.txt
-  elif ! has_nvidia_gpu && brings_cuda; then
-    install_packages --index-url "$CPU_INDEX" -r requirements/torch.txt
-  else
-    install_packages -r requirements/torch.txt
+    return
   fi
+  if [ -z "$index" ] && ! has_nvidia_gpu && brings_cuda; then
+    index="$CPU_INDEX"
+  fi
+  # Such an index holds PyTorch, but not always the versions of its dependencies that we pin.
+  [ -z "$index" ] || install_packages --no-deps --index-url "$index" -r requirements/torch.txt
+  install_packages -r requirements/torch.txt
 }
 
 install_libraries() {
