@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 VENV := $(CURDIR)/.venv
-PYTHON := $(VENV)/bin/python
+RUN := $(VENV)/bin/python
 TEST_TIMEOUT_S ?= 120
 ARGS ?=
 
@@ -24,26 +24,26 @@ setup:  ## make or update the environment .venv
 	@scripts/setup.sh
 
 demo: setup  ## show what it does: a conversation through the whole ROS graph, no device needed
-	$(PYTHON) -m interaction_node.demo $(ARGS)
+	$(RUN) -m interaction_node.demo $(ARGS)
 
 live: setup  ## talk to it: this machine's microphone and loudspeaker
-	$(PYTHON) -m interaction_node.live $(ARGS)
+	$(RUN) -m interaction_node.live $(ARGS)
 
 test: setup  ## run all tests
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest tests --timeout $(TEST_TIMEOUT_S) $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest tests --timeout $(TEST_TIMEOUT_S) $(ARGS)
 
 eval: setup  ## score the model on generated conversations
-	$(PYTHON) -m interaction_node.model.evaluation $(ARGS)
+	$(RUN) -m interaction_node.model.evaluation $(ARGS)
 
 bench: setup  ## measure latency and speed on this machine
-	$(PYTHON) benchmarks/run.py $(ARGS)
+	$(RUN) benchmarks/run.py $(ARGS)
 
 train: setup  ## train the model anew
-	$(PYTHON) -m interaction_node.model.train $(ARGS)
+	$(RUN) -m interaction_node.model.train $(ARGS)
 
 report: setup  ## make a page of a recording: make report BAG=folder [OUTPUT=folder]
 	@test -n '$(BAG)' || { echo 'say which recording: make report BAG=folder'; exit 2; }
-	$(PYTHON) -m interaction_node.report --bag '$(BAG)' --output '$(or $(OUTPUT),out/report)' $(ARGS)
+	$(RUN) -m interaction_node.report --bag '$(BAG)' --output '$(or $(OUTPUT),out/report)' $(ARGS)
 
 lint: setup  ## check style and types
 	$(VENV)/bin/ruff check .
