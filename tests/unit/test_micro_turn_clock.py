@@ -28,6 +28,10 @@ def push(clock, first, count, at_s, source='', lead_s=0.0):
     return clock.push_audio(first, 16_000, 1, values(first, count), stamp_s, at_s, source)
 
 
+def ros(at_s):
+    return ROS_S + at_s - START_S
+
+
 def poll(clock, at_s, ros_jump_s=0.0):
     return clock.poll(at_s, ROS_S + at_s - START_S + ros_jump_s)
 
@@ -75,6 +79,8 @@ def test_a_window_is_due_with_its_last_sample():
     assert (turn.index, turn.emit, turn.text, turn.frames) == (0, True, (), None)
     assert turn.missing == Missing.IMAGE
     assert (report.first_sample, report.source, report.audio_gap_samples) == (0, '', 0)
+    ages_ms = (report.audio_age_ms, report.playback_age_ms, report.image_age_ms)
+    assert ages_ms == (0.0, -1.0, -1.0)
     assert report.ros_offset_s == pytest.approx(ROS_S, abs=1e-4)
     assert report.latency_ms == pytest.approx(0.0, abs=1.5)
     assert poll(clock, START_S + 0.2) == []
@@ -156,6 +162,7 @@ def test_of_repeated_samples_the_first_stay():
     expected[2000:2500] = 7
     assert np.array_equal(turn.user_pcm, expected)
     assert report.audio_overlap_samples == 1000
+    assert report.errors == ()
 
 
 @pytest.mark.parametrize('rate', [0.99, 1.01])
@@ -336,6 +343,55 @@ def test_a_source_that_stays_seconds_behind_is_heard_in_the_end():
     assert handed[-1][1].reanchors == 2
     assert not any(turn.missing & Missing.AUDIO for turn, _ in handed[-5:])
     assert handed[-1][1].audio_late_samples < 0.6 * 16_000
+
+
+def test_single_old_chunks_do_not_move_the_counter():
+    clock = MicroTurnClock()
+    handed = []
+    for second in range(5):
+        handed += talk(clock, 1.0, START_S + second, first=second * 16_000)
+        assert push(clock, second * 16_000, 320, START_S + second + 1.0, lead_s=1.0).late == 320
+    assert handed[-1][1].reanchors == 1
+    assert np.array_equal(heard(handed), values(0, 25 * TURN))
+
+
+def test_after_it_was_moved_for_being_late_a_source_is_given_time_again():
+    clock = MicroTurnClock()
+    handed = talk(clock, 2.0)
+    for outage in (1, 2):
+        wait(clock, 3.0, START_S + 5.0 * outage - 3.0)
+        for number in range(100):
+            now_s = START_S + 5.0 * outage + number * 0.02
+            first = 32_000 * outage + number * 320
+            push(clock, first, 320, now_s, lead_s=3.0 * outage)
+            handed = poll(clock, now_s) or handed
+    assert handed[-1][1].reanchors == 3
+    assert handed[-1][1].audio_late_samples == pytest.approx(2 * 0.5 * 16_000, rel=0.2)
+
+
+def test_a_chunk_that_was_held_up_does_not_make_the_clock_patient():
+    clock = MicroTurnClock()
+    talk(clock, 1.1)
+    push(clock, 17_600, 320, START_S + 1.155)
+    assert poll(clock, START_S + 1.2 + JITTER_S - 0.002) == []
+    assert len(poll(clock, START_S + 1.2 + JITTER_S + 0.003)) == 1
+
+
+def test_another_microphone_gets_a_resampler_of_its_own():
+    clock = MicroTurnClock()
+    for source, value, start_s in (('front', 1000, START_S), ('back', 2000, START_S + 1.5)):
+        handed = []
+        for number in range(50):
+            now_s = start_s + (number + 1) * 0.02
+            pcm = np.full(960, value, np.int16)
+            clock.push_audio(number * 960, 48_000, 1, pcm, ros(now_s) - 0.02, now_s, source)
+            handed += poll(clock, now_s)
+        assert np.abs(heard(handed[-2:]) - value).max() <= 1
+        handed = [] if source == 'front' else handed
+        wait(clock, 0.5, start_s + 1.0)
+    # Nothing of the first microphone is left in the stream of the second.
+    levels = heard(handed)
+    assert not np.any(np.abs(levels - 1000) <= 1)
 
 
 @pytest.mark.parametrize('keys', [('front', 'back'), ('', '')])
