@@ -12,6 +12,7 @@ cd "$(dirname "$0")/.."
 
 readonly VENV="$PWD/.venv"
 readonly LOG="$PWD/.cache/setup.log"
+readonly MISSING="$PWD/.cache/missing-packages.txt"
 readonly CPU_INDEX='https://download.pytorch.org/whl/cpu'
 
 fail() {
@@ -69,7 +70,7 @@ find_python() {
       return
     fi
   done
-  fail "Python 3.11, 3.12 or 3.13 is needed; found: $("${PYTHON:-python3}" --version 2>&1). Install one and run: PYTHON=python3.12 make setup"
+  fail "Python 3.11, 3.12 or 3.13 is needed; found: $("${PYTHON:-python3}" --version 2>&1 | head -n 1). Install one and run: PYTHON=python3.12 make setup"
 }
 
 check_ros_can_be_had() {
@@ -126,11 +127,11 @@ system_packages() {
     sound="$(missing_sound_packages | xargs)"
   fi
   if [ -n "$build" ]; then
-    echo "needed to build the ROS interfaces: sudo apt-get install $build" | tee -a "$VENV.missing" >&2
+    echo "needed to build the ROS interfaces: sudo apt-get install $build" >&2
     return 1
   fi
   if [ -n "$sound" ]; then
-    echo "sound devices and the tests with virtual ones need: sudo apt-get install $sound" >"$VENV.missing"
+    echo "sound devices and the tests with virtual ones need: sudo apt-get install $sound" >"$MISSING"
   fi
 }
 
@@ -239,7 +240,7 @@ main() {
   if is_done packages && is_done interfaces && is_done ourselves; then return; fi
 
   : >"$LOG"
-  rm -f "$VENV.missing"
+  rm -f "$MISSING"
   local start=$SECONDS
   if ! is_done packages; then
     BASE_PYTHON="$(find_python)"
@@ -262,9 +263,9 @@ main() {
   fi
   step 'Check' check_environment
   echo "Ready after $((SECONDS - start)) s."
-  if [ -e "$VENV.missing" ]; then
-    cat "$VENV.missing"
-    rm -f "$VENV.missing"
+  if [ -e "$MISSING" ]; then
+    cat "$MISSING"
+    rm -f "$MISSING"
   fi
 }
 
