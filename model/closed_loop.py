@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter, defaultdict
+import json
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,14 @@ from tqdm import tqdm
 from .data.feed import load_store
 from .data.ideal import IdealPartner, Targets
 from .data.render import Renderer, noise_floor
+from .data.scenes import SceneRenderer
 from .data.scripts import Script, ScriptWriter
-from .interface import TURN_SAMPLES, MicroTurn, Role, TextInput
+from .interface import TURN_S, TURN_SAMPLES, MicroTurn, Role, TextInput
 from .session import load_session
 
 EARLY_TURNS, LATE_TURNS = 1, 2
+THEMES = ['cue', 'time', 'count', 'command', 'address', 'delegate', 'idle']
+THEMES += ['watch_count', 'watch_start_stop', 'watch_trigger']
 
 
 class Scenario:
@@ -31,6 +35,7 @@ class Scenario:
         turns: Micro-turns.
         user: (turns * 3200,) float32 microphone without echo.
         targets: What should happen.
+        pictures: (turns, h, w, 3) uint8 or None.
     """
 
     def __init__(self, store, renderer: Renderer, theme: str, voice: str, seed: int):
@@ -40,6 +45,8 @@ class Scenario:
         self.turns = self.script.cursor // 10 + 12
         self.user = renderer.render(self.script, self.turns, rng)
         self.user += noise_floor(len(self.user), rng.uniform(-75, -50), rng)
+        scene = self.script.scene
+        self.pictures = SceneRenderer(scene, rng).render(self.turns) if scene else None
         speaks = np.zeros(self.turns, bool)
         for piece in self.script.pieces:
             if not piece.far:
@@ -81,7 +88,9 @@ def live(session, scenario: Scenario, echo_db: float | None = None) -> dict:
         if echo_db is not None:
             heard = heard + own * 10 ** (echo_db / 20)
         pcm = np.clip(np.round(heard), -32768, 32767).astype(np.int16)
-        result = session.step(MicroTurn(turn, turn * 0.2, pcm, own, text=scenario.lines(turn)))
+        frames = None if scenario.pictures is None else scenario.pictures[[turn, turn]]
+        lines = scenario.lines(turn)
+        result = session.step(MicroTurn(turn, turn * TURN_S, pcm, own, frames, text=lines))
         own = result.speech if result.speech is not None else np.zeros(TURN_SAMPLES, np.int16)
         if result.text:
             out['said'].append((turn, result.text))
@@ -120,6 +129,79 @@ def words_of(targets: Targets) -> list[tuple[int, str]]:
     return words
 
 
+class Scores:
+    """Counts of one theme.
+
+    Attributes:
+        said: (right, missed, extra) utterances' beginnings.
+        acts: Likewise for actions.
+        minutes: Time lived.
+    """
+
+    def __init__(self) -> None:
+        self.said, self.acts, self.minutes = np.zeros(3, int), np.zeros(3, int), 0.0
+
+    def add(self, scenario: Scenario, got: dict) -> None:
+        """Compares what happened with what should have."""
+        self.said += match(words_of(scenario.targets), got['said'])
+        wanted, mine = (
+            [(turn, f'{skill} {sorted(arguments.items())}') for turn, skill, arguments in acts]
+            for acts in (scenario.targets.acts, got['acts'])
+        )
+        self.acts += match(wanted, mine)
+        self.minutes += scenario.turns * TURN_S / 60
+
+    def as_dict(self) -> dict:
+        """JSON-ready: recalls in percent, extras per minute."""
+        return {
+            'n_said': int(self.said[:2].sum()),
+            'said_percent': _percent(self.said),
+            'extra_per_minute': round(float(self.said[2] / self.minutes), 2),
+            'n_acts': int(self.acts[:2].sum()),
+            'acts_percent': _percent(self.acts),
+            'extra_acts_per_minute': round(float(self.acts[2] / self.minutes), 2),
+        }
+
+
+def _percent(counts: np.ndarray) -> float | None:
+    asked = counts[:2].sum()
+    return round(100 * float(counts[0] / asked), 1) if asked else None
+
+
+def score(options: argparse.Namespace) -> dict:
+    """Lives through sessions of every theme; returns JSON-ready scores."""
+    session = load_session(options.checkpoint)
+    store = load_store(options.bank, options.split, 0)
+    renderer = Renderer(options.bank, options.split)
+    voices = options.voices or store.voices
+    scores: dict[str, Scores] = defaultdict(Scores)
+    step_ms: list[float] = []
+    for theme in options.themes:
+        for number in tqdm(range(options.sessions), desc=theme, leave=False):
+            voice = voices[number % len(voices)]
+            scenario = Scenario(store, renderer, theme, voice, options.seed + number)
+            got = live(session, scenario)
+            scores[theme].add(scenario, got)
+            step_ms += got['step_ms']
+            if options.show:
+                _show(theme, voice, scenario, got)
+    session.close()
+    result: dict = {theme: each.as_dict() for theme, each in scores.items()}
+    result['voices'] = voices
+    result['step_ms_p50'], result['step_ms_p99'] = (
+        np.percentile(step_ms, [50, 99]).round(2).tolist()
+    )
+    return result
+
+
+def _show(theme: str, voice: str, scenario: Scenario, got: dict) -> None:
+    print(f'--- {theme} {voice}')
+    print('  heard', ' '.join(got['heard']))
+    print('   true', ' '.join(word for word, _ in scenario.script.heard))
+    print(' wanted', words_of(scenario.targets), scenario.targets.acts)
+    print('    got', got['said'], got['acts'])
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description='Score a checkpoint in closed loop.')
@@ -127,44 +209,19 @@ def main() -> None:
     parser.add_argument('--bank', type=Path, default=Path('.cache/bank'))
     parser.add_argument('--split', default='val')
     parser.add_argument('--sessions', type=int, default=10, help='sessions of each theme')
-    parser.add_argument(
-        '--themes',
-        nargs='*',
-        default=['cue', 'time', 'count', 'command', 'address', 'delegate', 'idle'],
-    )
+    parser.add_argument('--themes', nargs='*', default=THEMES)
     parser.add_argument('--voices', nargs='*', default=None)
+    parser.add_argument('--seed', type=int, default=1000)
     parser.add_argument('--show', action='store_true', help='print every session')
-    arguments = parser.parse_args()
-    session = load_session(arguments.checkpoint)
-    store = load_store(arguments.bank, arguments.split, 0)
-    renderer = Renderer(arguments.bank, arguments.split)
-    voices = arguments.voices or store.voices
-    figures: dict[str, Counter] = defaultdict(Counter)
-    step_ms: list[float] = []
-    for theme in arguments.themes:
-        for number in tqdm(range(arguments.sessions), desc=theme, leave=False):
-            voice = voices[number % len(voices)]
-            scenario = Scenario(store, renderer, theme, voice, 1000 + number)
-            got = live(session, scenario)
-            wanted = words_of(scenario.targets)
-            right, missed, extra = match(wanted, got['said'])
-            figures[theme] += Counter(right=right, missed=missed, extra=extra)
-            acts = [(t, s, tuple(a.values())) for t, s, a in scenario.targets.acts]
-            mine = [(t, s, tuple(a.values())) for t, s, a in got['acts']]
-            acts_right = match(
-                [(t, f'{s}{a}') for t, s, a in acts], [(t, f'{s}{a}') for t, s, a in mine]
-            )
-            figures[theme] += Counter(
-                act=acts_right[0], act_missed=acts_right[1], act_extra=acts_right[2]
-            )
-            step_ms += got['step_ms']
-            if arguments.show:
-                print(f'--- {theme} {voice}\nwanted {wanted} {acts}\n   got {got["said"]} {mine}')
-                print('  heard', ' '.join(got['heard']))
-                print('   true', ' '.join(w for w, _ in scenario.script.heard))
-    for theme, counts in figures.items():
-        print(theme, dict(counts))
-    print('step ms p50 p99', np.percentile(step_ms, [50, 99]).round(1))
+    parser.add_argument('--output', type=Path, help='JSON file for the scores')
+    options = parser.parse_args()
+    result = score(options)
+    for theme in options.themes:
+        print(f'{theme:18}', result[theme])
+    print({name: result[name] for name in ('step_ms_p50', 'step_ms_p99')})
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps(result, indent=1) + '\n', 'utf-8')
 
 
 if __name__ == '__main__':
