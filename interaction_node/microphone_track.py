@@ -139,7 +139,6 @@ class MicrophoneTrack:
         self._shift_before, self._shift = self._shift, position - first
         self.anchored = True
         self._shift_from = position - first % TURN_SAMPLES
-        self._late_since_s = None
         self.anchors += 1
         self.clock.restart(first, stamp_s)
         self._pacer.resync(position + count, arrival_s)

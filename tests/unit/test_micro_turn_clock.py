@@ -206,9 +206,19 @@ def test_stamps_may_jump_while_the_ros_clock_does_not():
 def test_a_hiccup_between_reading_two_clocks_is_no_jump():
     clock = MicroTurnClock()
     talk(clock, 1.0)
-    poll(clock, START_S + 1.0, ros_jump_s=0.5)
-    handed = talk(clock, 0.2, START_S + 1.0, first=16_000)
-    assert handed[0][0].start_s == pytest.approx(ROS_S + 1.0, abs=1e-4)
+    push(clock, 16_000, TURN, START_S + 1.2)
+    ((turn, _),) = poll(clock, START_S + 1.2, ros_jump_s=0.5)
+    assert turn.start_s == pytest.approx(ROS_S + 1.0, abs=1e-4)
+    ((turn, _),) = talk(clock, 0.2, START_S + 1.2, first=19_200)
+    assert turn.start_s == pytest.approx(ROS_S + 1.2, abs=1e-4)
+
+
+def test_ros_time_may_jump_while_the_microphone_is_dead():
+    clock = MicroTurnClock()
+    talk(clock, 1.0)
+    poll(clock, START_S + 1.1, ros_jump_s=-50.0)
+    ((turn, _),) = poll(clock, START_S + 1.25, ros_jump_s=-50.0)
+    assert turn.start_s == pytest.approx(ROS_S + 1.0 - 50.0, abs=1e-3)
 
 
 def test_chunks_without_a_stamp_are_as_old_as_they_are_long():

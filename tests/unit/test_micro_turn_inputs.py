@@ -200,7 +200,7 @@ def test_bad_playback_is_named():
 def test_the_newest_two_frames_of_the_window_are_seen():
     clock = MicroTurnClock()
     for number in range(15):
-        show(clock, number, ROS_S + number / 30)
+        show(clock, number, ROS_S + number / 30, START_S)
     ((turn, report),) = turn_over(clock, 0)
     assert shown(turn) == [5, 6]
     assert turn.frame_age_s == pytest.approx(0.0, abs=1e-3)
@@ -244,6 +244,18 @@ def test_a_frame_of_another_size_is_shown_twice():
     ((turn, _),) = turn_over(clock, 0)
     assert turn.frames.shape == (2, 4, 4, 3)
     assert shown(turn) == [2, 2]
+
+
+def test_after_a_stall_each_window_sees_its_own_frames():
+    clock = MicroTurnClock()
+    for number in range(60):
+        show(clock, number, ROS_S + number / 60, START_S)
+    for index in range(5):
+        turn_over(clock, index, poll=False)
+    handed = clock.poll(START_S + 1.0, ros(START_S + 1.0))
+    assert [shown(turn) for turn, _ in handed[:4]] == [[11, 12], [23, 24], [35, 36], [47, 48]]
+    assert shown(handed[4][0]) == [58, 59]
+    assert handed[-1][1].image_drops == 0
 
 
 def test_frames_never_fill_the_memory():
