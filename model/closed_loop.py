@@ -92,7 +92,8 @@ def live(session, scenario: Scenario, echo_db: float | None = None) -> dict:
         lines = scenario.lines(turn)
         result = session.step(MicroTurn(turn, turn * TURN_S, pcm, own, frames, text=lines))
         own = result.speech if result.speech is not None else np.zeros(TURN_SAMPLES, np.int16)
-        if result.text:
+        # What is read out of a planner's result is not the model's own wording.
+        if result.text and result.voice == 'flow':
             out['said'].append((turn, result.text))
         out['acts'] += [(turn, i.skill, i.arguments) for i in result.intents]
         out['delegated'] += [turn] * len(result.plan_goals)
