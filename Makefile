@@ -35,7 +35,7 @@ test: setup  ## run all tests
 eval: setup  ## score the model on generated conversations
 	$(RUN) -m interaction_node.model.evaluation $(ARGS)
 
-bench: setup  ## measure latency and speed on this machine
+bench: setup  ## measure a step of the model on this machine
 	$(RUN) benchmarks/run.py $(ARGS)
 
 train: setup  ## train the model anew

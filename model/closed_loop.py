@@ -173,8 +173,13 @@ def score(options: argparse.Namespace) -> dict:
     """Lives through sessions of every theme; returns JSON-ready scores."""
     session = load_session(options.checkpoint)
     store = load_store(options.bank, options.split, 0)
-    renderer = Renderer(options.bank, options.split)
     voices = options.voices or store.voices
+    if not voices:
+        raise SystemExit(
+            f'closed_loop: {options.bank} has no voices of the split {options.split!r}; '
+            'docs/data.md says how to build the phrase bank'
+        )
+    renderer = Renderer(options.bank, options.split)
     scores: dict[str, Scores] = defaultdict(Scores)
     step_ms: list[float] = []
     for theme in options.themes:
