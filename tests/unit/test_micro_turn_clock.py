@@ -3,6 +3,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -544,14 +545,37 @@ def test_threads_may_push_and_poll_at_once():
             handed.extend(clock.poll(START_S))
             time.sleep(0.0005)
 
-    thread = threading.Thread(target=drain)
-    thread.start()
-    for number in range(2000):
-        push(clock, number * 160, 160, START_S)
-    done.set()
-    thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        drained = pool.submit(drain)
+        for number in range(2000):
+            push(clock, number * 160, 160, START_S)
+        done.set()
+        drained.result()
     handed.extend(clock.poll(START_S))
     assert np.array_equal(heard(handed), values(0, 100 * TURN))
+
+
+@pytest.mark.parametrize(
+    'call',
+    [
+        lambda clock: push(clock, 0, 320, START_S),
+        lambda clock: clock.push_playback(0, 16_000, values(0, 4), 0.0, START_S),
+        lambda clock: clock.push_frame(np.ones((2, 2, 3), np.uint8), 0.0, START_S),
+        lambda clock: clock.push_text(TextInput(Role.USER, 'a'), 0.0, START_S),
+        lambda clock: clock.expect_playback(1),
+        lambda clock: clock.forget_playback(),
+        lambda clock: poll(clock, START_S),
+        lambda clock: clock.reset(),
+    ],
+)
+def test_one_thread_waits_for_the_other(call):
+    clock = MicroTurnClock()
+    with ThreadPoolExecutor(1) as pool:
+        with clock._lock:
+            waiting = pool.submit(call, clock)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.05)
+        waiting.result(timeout=10.0)
 
 
 def test_a_poll_costs_well_under_a_millisecond():
