@@ -168,7 +168,7 @@ def act(world, action, amount):
         world.poll()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(one_microphone, st.sampled_from([160, 320, 331, 1600]), st.sampled_from([0.99, 1.0, 1.01]))
 def test_every_sample_that_came_in_time_is_heard_once(actions, chunk, rate):
     world = World(chunk, rate)
@@ -249,7 +249,7 @@ def act_wildly(world, action, amount):
         act(world, action, amount)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(anything, st.booleans(), st.sampled_from([0.99, 1.0, 1.01]))
 def test_microphones_that_die_return_and_restart(actions, early, rate):
     world = World(rate=rate)
