@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the model is trained on: phrases with meaning, voices that say them, and the bank that keeps the clips."""
+"""What the model is trained on: phrases, the voices that say them, and the bank of clips."""

@@ -6,12 +6,16 @@ from __future__ import annotations
 import subprocess
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
 SAMPLE_RATE_HZ = 16_000
 FRAME_S = 0.01
 _PAD_S = 0.1
+# Synthetic silence is exact zeros, on which the aligner's features break down; a little noise
+# mends that, and another draw helps where one fails.
+_DITHERS = (20.0, 40.0, 10.0, 80.0)
 # Words that the aligner's dictionary does not hold, by its phonemes.
 _PRONUNCIATIONS = {
     'x-ray': 'EH K S R EY',
@@ -56,22 +60,34 @@ def align(pcm: np.ndarray, text: str, margin_s: float = 0.03) -> Alignment:
     return Alignment(tuple((w, round(a, 3), round(b, 3)) for w, a, b in found), True)
 
 
-def proportional(words: list[str], duration_s: float, margin_s: float) -> list[tuple[str, float, float]]:
+def proportional(
+    words: list[str], duration_s: float, margin_s: float
+) -> list[tuple[str, float, float]]:
     """Shares the time between the margins out among the words by their numbers of letters."""
     weights = np.array([sum(letter.isalpha() for letter in word) + 1 for word in words], float)
-    edges = margin_s + np.concatenate([[0], np.cumsum(weights) / weights.sum()]) * max(0.0, duration_s - 2 * margin_s)
-    return [(word, round(a, 3), round(b, 3)) for word, a, b in zip(words, edges[:-1], edges[1:], strict=True)]
+    edges = margin_s + np.concatenate([[0], np.cumsum(weights) / weights.sum()]) * max(
+        0.0, duration_s - 2 * margin_s
+    )
+    return [
+        (word, round(a, 3), round(b, 3))
+        for word, a, b in zip(words, edges[:-1], edges[1:], strict=True)
+    ]
 
 
 def plausible(words: list[tuple[str, float, float]], duration_s: float) -> bool:
-    """Whether word times look like speech: in order, long enough, reaching from near the start to near the end."""
-    if not words or words[0][1] > 0.35 or words[-1][2] < duration_s - 0.35 or words[-1][2] > duration_s + 0.02:
+    """Whether word times look like speech: in order, long enough, from near start to near end."""
+    if (
+        not words
+        or words[0][1] > 0.35
+        or words[-1][2] < duration_s - 0.35
+        or words[-1][2] > duration_s + 0.02
+    ):
         return False
     for word, start_s, end_s in words:
         letters = sum(letter.isalpha() for letter in word)
         if not 0.02 + 0.012 * letters <= end_s - start_s <= 0.6 + 0.12 * letters:
             return False
-    gaps = [b[1] - a[2] for a, b in zip(words[:-1], words[1:], strict=True)]
+    gaps = [b[1] - a[2] for a, b in pairwise(words)]
     return all(-0.011 <= gap <= 0.9 for gap in gaps)
 
 
@@ -88,7 +104,7 @@ def _decoder():
 
 @cache
 def _known(word: str) -> bool:
-    """Whether the aligner can pronounce the word, having learnt it from espeak-ng's sounds if need be."""
+    """Whether the aligner can pronounce the word; espeak-ng teaches it those that it lacks."""
     decoder = _decoder()
     if decoder.lookup_word(word) is not None:
         return True
@@ -99,18 +115,21 @@ def _known(word: str) -> bool:
 
 
 _SOUNDS = {
-    'tʃ': 'CH', 'dʒ': 'JH', 'eɪ': 'EY', 'aɪ': 'AY', 'aʊ': 'AW', 'ɔɪ': 'OY', 'oʊ': 'OW', 'ɜː': 'ER', 'ɚ': 'ER',
-    'iː': 'IY', 'uː': 'UW', 'ɑː': 'AA', 'ɔː': 'AO', 'i': 'IY', 'ɪ': 'IH', 'ᵻ': 'IH', 'e': 'EH', 'ɛ': 'EH', 'æ': 'AE',
-    'a': 'AE', 'ɑ': 'AA', 'ɒ': 'AA', 'ɔ': 'AO', 'o': 'OW', 'ʊ': 'UH', 'u': 'UW', 'ʌ': 'AH', 'ə': 'AH', 'ɐ': 'AH',
-    'p': 'P', 'b': 'B', 't': 'T', 'd': 'D', 'k': 'K', 'ɡ': 'G', 'f': 'F', 'v': 'V', 'θ': 'TH', 'ð': 'DH', 's': 'S',
-    'z': 'Z', 'ʃ': 'SH', 'ʒ': 'ZH', 'h': 'HH', 'm': 'M', 'n': 'N', 'ŋ': 'NG', 'l': 'L', 'ɹ': 'R', 'r': 'R', 'w': 'W',
-    'j': 'Y', 'ɾ': 'T', 'ʔ': 'T',
+    'tʃ': 'CH', 'dʒ': 'JH', 'eɪ': 'EY', 'aɪ': 'AY', 'aʊ': 'AW', 'ɔɪ': 'OY', 'oʊ': 'OW',
+    'ɜː': 'ER', 'ɚ': 'ER', 'iː': 'IY', 'uː': 'UW', 'ɑː': 'AA', 'ɔː': 'AO', 'i': 'IY',
+    'ɪ': 'IH', 'ᵻ': 'IH', 'e': 'EH', 'ɛ': 'EH', 'æ': 'AE', 'a': 'AE', 'ɑ': 'AA', 'ɒ': 'AA',
+    'ɔ': 'AO', 'o': 'OW', 'ʊ': 'UH', 'u': 'UW', 'ʌ': 'AH', 'ə': 'AH', 'ɐ': 'AH', 'p': 'P',
+    'b': 'B', 't': 'T', 'd': 'D', 'k': 'K', 'ɡ': 'G', 'f': 'F', 'v': 'V', 'θ': 'TH',
+    'ð': 'DH', 's': 'S', 'z': 'Z', 'ʃ': 'SH', 'ʒ': 'ZH', 'h': 'HH', 'm': 'M', 'n': 'N',
+    'ŋ': 'NG', 'l': 'L', 'ɹ': 'R', 'r': 'R', 'w': 'W', 'j': 'Y', 'ɾ': 'T', 'ʔ': 'T',
 }  # fmt: skip
 
 
 def spell(word: str) -> str:
     """A word's sounds in the aligner's alphabet, by way of espeak-ng; '' if it cannot be said."""
-    ipa = subprocess.run(['espeak-ng', '-q', '--ipa', '-v', 'en-us', word], capture_output=True, text=True).stdout
+    ipa = subprocess.run(
+        ['espeak-ng', '-q', '--ipa', '-v', 'en-us', word], capture_output=True, text=True
+    ).stdout
     phones, rest = [], ipa.strip()
     while rest:
         sound = next((s for s in (rest[:2], rest[:1]) if s in _SOUNDS), None)
@@ -121,23 +140,38 @@ def spell(word: str) -> str:
 
 
 def _forced(pcm: np.ndarray, words: list[str]) -> list[tuple[str, float, float]] | None:
-    if not all([_known(word) for word in words]):
+    if not all(_known(word) for word in words):
         return None
+    for seed, dither in enumerate(_DITHERS):
+        if (found := _attempt(pcm, words, dither, seed)) is not None:
+            return found
+    return None
+
+
+def _attempt(
+    pcm: np.ndarray, words: list[str], dither: float, seed: int
+) -> list[tuple[str, float, float]] | None:
     decoder = _decoder()
-    pad = np.zeros(int(_PAD_S * SAMPLE_RATE_HZ), np.int16)
+    padded = np.pad(pcm.astype(np.float32), int(_PAD_S * SAMPLE_RATE_HZ))
+    padded += np.random.default_rng(seed).normal(0, dither, len(padded))
     try:
         decoder.set_align_text(' '.join(words))
         decoder.start_utt()
-        decoder.process_raw(np.concatenate([pad, pcm, pad]).tobytes(), full_utt=True)
+        decoder.process_raw(
+            np.clip(padded, -32768, 32767).astype(np.int16).tobytes(), full_utt=True
+        )
         decoder.end_utt()
         segments = [s for s in (decoder.seg() or []) if not s.word.startswith(('<', '['))]
     except RuntimeError:
         return None
-    heard = [s.word.split('(')[0] for s in segments]
-    if heard != words:
+    if [s.word.split('(')[0] for s in segments] != words:
         return None
     end_s = len(pcm) / SAMPLE_RATE_HZ
     return [
-        (word, max(0.0, s.start_frame * FRAME_S - _PAD_S), min(end_s, (s.end_frame + 1) * FRAME_S - _PAD_S))
+        (
+            word,
+            max(0.0, s.start_frame * FRAME_S - _PAD_S),
+            min(end_s, (s.end_frame + 1) * FRAME_S - _PAD_S),
+        )
         for word, s in zip(words, segments, strict=True)
     ]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The phrase bank: synthesised clips with word times, in append-only shards that can be read while it grows.
+"""The phrase bank: synthesised clips with word times, readable while it grows.
 
-A shard is `<root>/<split>/<engine>-<voice>-<nnn>.npz` with `audio` (int16, all clips end to end), `offsets` (int64, one
-more than there are clips) and `meta` (JSON as bytes, one object a clip). A shard appears all at once, by a rename.
+A shard is `<root>/<split>/<engine>-<voice>-<nnnnn>.npz` with `audio` (int16, all clips end to end),
+`offsets` (int64, one more than there are clips) and `meta` (JSON as bytes, one object a clip). It
+appears all at once, by a rename, and is not changed after that but for better word times.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 SAMPLE_RATE_HZ = 16_000
 SPLITS = ('train', 'val', 'test', 'robot')
+ENGINES = ('piper', 'hibari', 'pico', 'flite', 'festival', 'espeak', 'kokoro')
 DEFAULT_ROOT = Path('.cache/bank')
 
 
@@ -28,12 +30,13 @@ class Clip:
     """One utterance.
 
     Attributes:
-        audio: int16, shape (n,), 16 kHz mono, speech at -23 dBFS, about 30 ms of silence at both ends; a read-only view.
+        audio: int16, shape (n,), 16 kHz mono, speech at -23 dBFS, about 30 ms of silence at both
+            ends; a read-only view.
         text: lower-case words; '' for noise and music.
         kind: as in `phrases.KINDS`, or 'noise' or 'music'.
         meaning: what it asks for, as in `phrases.Phrase.meaning`.
         voice: 'engine-name', unique over the bank.
-        engine: 'kokoro', 'flite', ...; 'recording' for noise and music.
+        engine: 'kokoro', 'flite', ...; 'background' for noise and music.
         natural: False for formant voices.
         split: the voice's split: 'train', 'val', 'test' or 'robot'.
         text_split: the phrase's split: 'train', 'val', 'test' or 'shared'.
@@ -106,7 +109,8 @@ class Bank(Sequence[Clip]):
     def _append(self, clips: list[Clip]) -> None:
         for clip in clips:
             self._by_kind[clip.kind].append(len(self._clips))
-            self._by_voice[clip.voice].append(len(self._clips))
+            if clip.text:
+                self._by_voice[clip.voice].append(len(self._clips))
             self._clips.append(clip)
 
     def __len__(self) -> int:
@@ -122,11 +126,11 @@ class Bank(Sequence[Clip]):
 
     @property
     def voices(self) -> tuple[str, ...]:
-        """Voices that occur, sorted."""
+        """Voices that speak, sorted; noise and music are no voices."""
         return tuple(sorted(self._by_voice))
 
     def indices(self, kind: str | None = None, voice: str | None = None) -> list[int]:
-        """Indices of the clips of a kind and a voice (None: any), ascending; empty if there are none."""
+        """Indices of the clips of a kind and a voice (None: any), ascending."""
         if kind is None and voice is None:
             return list(range(len(self)))
         if voice is None:
@@ -140,19 +144,20 @@ class Bank(Sequence[Clip]):
         return sum(clip.duration_s for clip in self._clips)
 
 
-def write_shard(path: Path, clips: Sequence[Clip]) -> None:
+def write_shard(path: Path, clips: Sequence[Clip], replace: bool = False) -> None:
     """Writes clips to a new shard; the file appears complete or not at all.
 
     Args:
         path: `<root>/<split>/<voice>-<nnn>.npz`; its folder is made.
         clips: what to write, at least one.
+        replace: whether the file may exist.
 
     Raises:
-        ValueError: if there are no clips or the file exists.
+        ValueError: if there are no clips, or the file exists and `replace` is False.
     """
     if not clips:
         raise ValueError('clips must not be empty')
-    if path.exists():
+    if path.exists() and not replace:
         raise ValueError(f'path must be new, {path} exists')
     meta = [{k: v for k, v in vars(clip).items() if k != 'audio'} for clip in clips]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +196,9 @@ def summary(root: Path | str = DEFAULT_ROOT) -> str:
             minutes = sum(clip.duration_s for clip in clips) / 60
             aligned = sum(clip.aligned for clip in clips) / len(clips)
             voices = len({clip.voice for clip in clips})
-            lines.append(f'{split:8}{engine:12}{voices:7}{len(clips):8}{minutes:9.1f}{aligned:9.1%}')
+            lines.append(
+                f'{split:8}{engine:12}{voices:7}{len(clips):8}{minutes:9.1f}{aligned:9.1%}'
+            )
     return '\n'.join(lines)
 
 
@@ -200,28 +207,53 @@ def kinds_table(root: Path | str = DEFAULT_ROOT) -> str:
     counts = {split: Counter(clip.kind for clip in Bank.load(root, split)) for split in SPLITS}
     kinds = sorted(set().union(*counts.values()))
     lines = [f'{"kind":24}' + ''.join(f'{split:>8}' for split in SPLITS)]
-    lines += [f'{kind:24}' + ''.join(f'{counts[split][kind]:8}' for split in SPLITS) for kind in kinds]
+    lines += [
+        f'{kind:24}' + ''.join(f'{counts[split][kind]:8}' for split in SPLITS) for kind in kinds
+    ]
     return '\n'.join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line: `build` makes clips until the time is over, `summary` counts them."""
-    parser = argparse.ArgumentParser(prog='python -m model.data.bank', description=__doc__.splitlines()[0])
-    parser.add_argument('--root', type=Path, default=DEFAULT_ROOT, help='folder of the bank (default: %(default)s)')
+    parser = argparse.ArgumentParser(
+        prog='python -m model.data.bank', description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        '--root', type=Path, default=DEFAULT_ROOT, help='folder of the bank (default: %(default)s)'
+    )
     commands = parser.add_subparsers(dest='command', required=True)
     build = commands.add_parser('build', help='synthesise clips; goes on where the last run ended')
-    build.add_argument('--engines', nargs='+', default=['piper', 'flite', 'festival', 'espeak', 'kokoro'])
-    build.add_argument('--minutes', type=float, default=60.0, help='stop after so long (default: %(default)s)')
-    build.add_argument('--rounds', type=int, default=1, help='how many whole plans a voice speaks (default: 1)')
+    build.add_argument('--engines', nargs='+', default=list(ENGINES))
+    build.add_argument(
+        '--minutes', type=float, default=60.0, help='stop after so long (default: %(default)s)'
+    )
+    build.add_argument(
+        '--rounds', type=int, default=1, help='how many whole plans a voice speaks (default: 1)'
+    )
+    build.add_argument(
+        '--voices', nargs='+', default=['*'], help="patterns, as in 'kokoro-[ab]?_*' (default: all)"
+    )
     build.add_argument('--seed', type=int, default=0)
+    commands.add_parser('backgrounds', help='make noise and music')
+    commands.add_parser('realign', help='look again for words that were not found')
     commands.add_parser('summary', help='count clips and minutes')
     options = parser.parse_args(arguments)
     if options.command == 'summary':
         print(summary(options.root), kinds_table(options.root), sep='\n\n')
         return
-    from .build import build_bank  # needs the speech engines, which reading does not
+    if options.command == 'backgrounds':
+        from .backgrounds import build_backgrounds
 
-    build_bank(options.root, options.engines, options.minutes, options.rounds, options.seed)
+        build_backgrounds(options.root)
+        return
+    from .build import build_bank, realign_bank  # need the speech engines, which reading does not
+
+    if options.command == 'realign':
+        print(f'found the words of {realign_bank(options.root)} more clips')
+        return
+    build_bank(
+        options.root, options.engines, options.minutes, options.rounds, options.seed, options.voices
+    )
 
 
 if __name__ == '__main__':

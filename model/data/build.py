@@ -3,29 +3,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from random import Random
 
 from tqdm import tqdm
 
 from .align import align
-from .bank import Clip, write_shard
+from .bank import Clip, read_shard, write_shard
 from .phrases import SHARED, Phrase, fixed_phrases, sample
 from .voices import MARGIN_S, VOICES, Voice, synthesise
 
 SHARD_CLIPS = 32
-# How often a training voice says each kind; fixed words in full, so many takes of each.
-_TAKES = {'cue_word': 2, 'answer_word': 2, 'interruption': 3, 'backchannel': 3, 'address': 3, 'resume': 3,
-          'cue_cancel': 3, 'ambiguous': 1}  # fmt: skip
-_DRAWS = {'cue_set': 100, 'time_set': 75, 'count_set': 50, 'command': 130, 'ambiguous': 12, 'interruption': 12,
-          'backchannel': 10, 'address': 6, 'resume': 5, 'cue_cancel': 6, 'visual_count_set': 10,
-          'visual_start_stop_set': 8, 'visual_trigger_set': 14, 'delegate': 45, 'chatter': 45,
-          'running_speech': 22}  # fmt: skip
-_HELD_OUT_SHARE = 0.42
-# Formant voices are far from people: they only widen the range, so each says a part of its plan.
-_FORMANT_CLIPS = 256
+# How often a training voice says each kind, in two courses: the first is small and has some of
+# everything, so that a bank that is cut short serves all voices; the second has the variety. Takes
+# are of every fixed word of the kind.
+_FIRST_TAKES = {'cue_word': 1, 'interruption': 1, 'backchannel': 1, 'resume': 1, 'cue_cancel': 1}
+_FIRST_DRAWS = {
+    'answer_word': 6, 'cue_set': 20, 'time_set': 10, 'count_set': 7, 'command': 18,
+    'ambiguous': 2, 'address': 4, 'visual_count_set': 2, 'visual_start_stop_set': 2,
+    'visual_trigger_set': 3, 'delegate': 6, 'chatter': 6, 'running_speech': 4,
+}  # fmt: skip
+_TAKES = {
+    'cue_word': 1, 'answer_word': 1, 'interruption': 2, 'backchannel': 2, 'address': 3,
+    'resume': 2, 'cue_cancel': 2, 'ambiguous': 1,
+}  # fmt: skip
+_DRAWS = {
+    'cue_set': 80, 'time_set': 60, 'count_set': 43, 'command': 112, 'ambiguous': 12,
+    'interruption': 12, 'backchannel': 10, 'address': 6, 'resume': 5, 'cue_cancel': 6,
+    'visual_count_set': 8, 'visual_start_stop_set': 6, 'visual_trigger_set': 11,
+    'delegate': 39, 'chatter': 39, 'running_speech': 18,
+}  # fmt: skip
+_HELD_OUT_SHARE, _HELD_OUT_CLIPS = 0.42, 256
+# Formant voices are far from people, and hibari's speakers have one rhythm: these widen the range
+# of voices, so each says a part of its plan.
+_LONGEST_PLANS = {'espeak': 256, 'hibari': 384}
 _ROBOT_TAKES = {'robot_number': 2, 'robot_fixed': 3, 'robot_see': 1, 'answer_word': 1}
 _ROBOT_OPEN = {'train': 1500, 'val': 60, 'test': 120}
 
@@ -40,17 +55,19 @@ def plan(voice: Voice, seed: int) -> list[Phrase]:
     rng = Random(f'plan/{voice.key}/{seed}')
     if voice.split == 'robot':
         return _robot_plan(rng)
-    held_out = voice.split != 'train'
+    share = 1.0 if voice.split == 'train' else _HELD_OUT_SHARE
     phrases = []
-    for kind, takes in _TAKES.items():
-        phrases += fixed_phrases(kind) * (1 if held_out else takes)
-    for kind, count in _DRAWS.items():
-        wanted = round(count * _HELD_OUT_SHARE) + 1 if held_out else count
-        phrases += [sample(kind, rng, voice.split) for _ in range(wanted)]
-    if not held_out:
-        phrases += _every_number(rng)
-    rng.shuffle(phrases)
-    return phrases if voice.natural else phrases[:_FORMANT_CLIPS]
+    for takes, draws in ((_FIRST_TAKES, _FIRST_DRAWS), (_TAKES, _DRAWS)):
+        course = [phrase for kind, count in takes.items() for phrase in fixed_phrases(kind) * count]
+        for kind, count in draws.items():
+            course += [sample(kind, rng, voice.split) for _ in range(max(1, round(count * share)))]
+        if phrases and voice.split == 'train':
+            course += _every_number(rng)
+        rng.shuffle(course)
+        phrases += course
+    if voice.split != 'train':
+        return phrases[:_HELD_OUT_CLIPS]
+    return phrases[: _LONGEST_PLANS.get(voice.engine)]
 
 
 def _every_number(rng: Random) -> list[Phrase]:
@@ -65,7 +82,9 @@ def _every_number(rng: Random) -> list[Phrase]:
 
 def _robot_plan(rng: Random) -> list[Phrase]:
     """Numbers and fixed answers first, since nothing works without them, then open sentences."""
-    first = [phrase for kind, takes in _ROBOT_TAKES.items() for phrase in fixed_phrases(kind) * takes]
+    first = [
+        phrase for kind, takes in _ROBOT_TAKES.items() for phrase in fixed_phrases(kind) * takes
+    ]
     first += [sample('robot_see', rng) for _ in range(70)]
     rng.shuffle(first)
     texts: set[str] = set()
@@ -73,14 +92,23 @@ def _robot_plan(rng: Random) -> list[Phrase]:
     for split, count in _ROBOT_OPEN.items():
         for _ in range(count * 20):
             phrase = sample('robot_open', rng, split)
-            if phrase.text not in texts and len(later) < count + sum(1 for p in later if p.split != split):
+            if phrase.text not in texts and len(later) < count + sum(
+                1 for p in later if p.split != split
+            ):
                 texts.add(phrase.text)
                 later.append(phrase)
     rng.shuffle(later)
     return first + later
 
 
-def build_bank(root: Path, engines: Sequence[str], minutes: float, rounds: int, seed: int) -> None:
+def build_bank(
+    root: Path,
+    engines: Sequence[str],
+    minutes: float,
+    rounds: int = 1,
+    seed: int = 0,
+    names: Sequence[str] = ('*',),
+) -> None:
     """Adds shards, one of each voice in turn, until every plan is spoken or the time is over.
 
     Args:
@@ -89,6 +117,7 @@ def build_bank(root: Path, engines: Sequence[str], minutes: float, rounds: int, 
         minutes: longest time to work, in minutes.
         rounds: how many plans each voice speaks; round r uses seed + r.
         seed: decides texts, paces and pitches.
+        names: patterns of the voices' names, as in 'kokoro-[ab]?_*'.
 
     Raises:
         ValueError: if an engine is unknown.
@@ -96,23 +125,37 @@ def build_bank(root: Path, engines: Sequence[str], minutes: float, rounds: int, 
     known = {voice.engine for voice in VOICES}
     if not set(engines) <= known:
         raise ValueError(f'engines must be among {sorted(known)}, got {list(engines)}')
-    voices = [voice for voice in VOICES if voice.engine in engines]
+    voices = [
+        voice
+        for voice in VOICES
+        if voice.engine in engines and any(fnmatch(voice.key, name) for name in names)
+    ]
     end_s = time.monotonic() + minutes * 60
     for take in range(rounds):
-        plans = {voice: plan(voice, seed + take) for voice in voices if take == 0 or voice.split in ('train',)}
+        plans = {
+            voice: plan(voice, seed + take)
+            for voice in voices
+            if take == 0 or voice.split in ('train',)
+        }
         jobs = _interleave(root, plans, seed + take)
         with tqdm(jobs, unit='shard', desc=f'round {take + 1}') as progress:
             for voice, path, phrases in progress:
                 if time.monotonic() > end_s:
                     return
                 progress.set_postfix_str(voice.key)
-                clips = [clip for i, p in enumerate(phrases) if (clip := _speak(voice, p, i + seed + take))]
+                clips = [
+                    clip
+                    for i, p in enumerate(phrases)
+                    if (clip := _speak(voice, p, i + seed + take))
+                ]
                 if clips:
                     write_shard(path, clips)
 
 
-def _interleave(root: Path, plans: dict[Voice, list[Phrase]], seed: int) -> list[tuple[Voice, Path, list[Phrase]]]:
-    """Shards that are still missing: the first of every voice, then the second of every voice, and so on."""
+def _interleave(
+    root: Path, plans: dict[Voice, list[Phrase]], seed: int
+) -> list[tuple[Voice, Path, list[Phrase]]]:
+    """Shards that are missing: the first of every voice, then the second of every voice, ..."""
     jobs = []
     longest = max((len(phrases) for phrases in plans.values()), default=0)
     for start in range(0, longest, SHARD_CLIPS):
@@ -134,6 +177,44 @@ def _speak(voice: Voice, phrase: Phrase, seed: int) -> Clip | None:
     # The robot keeps one voice for all splits, so its clips are told apart by their text.
     assert voice.split == 'robot' or phrase.split in (voice.split, SHARED)
     return Clip(
-        audio, phrase.text, phrase.kind, dict(phrase.meaning), voice.key, voice.engine, voice.natural, voice.split,
-        phrase.split, words.words, words.aligned,
-    )  # fmt: skip
+        audio=audio,
+        text=phrase.text,
+        kind=phrase.kind,
+        meaning=dict(phrase.meaning),
+        voice=voice.key,
+        engine=voice.engine,
+        natural=voice.natural,
+        split=voice.split,
+        text_split=phrase.split,
+        words=words.words,
+        aligned=words.aligned,
+    )
+
+
+def realign_bank(root: Path) -> int:
+    """Tries again to find the words of clips that the aligner failed on, and rewrites their shards.
+
+    Args:
+        root: folder of the bank.
+
+    Returns:
+        How many clips have word times now that had none.
+    """
+    found = 0
+    for path in tqdm(sorted(root.glob('*/*.npz')), unit='shard', desc='realign'):
+        clips = read_shard(path)
+        mended = [_realigned(clip) for clip in clips]
+        better = sum(
+            new.aligned and not old.aligned for new, old in zip(mended, clips, strict=True)
+        )
+        if better:
+            write_shard(path, mended, replace=True)
+        found += better
+    return found
+
+
+def _realigned(clip: Clip) -> Clip:
+    if clip.aligned or not clip.text:
+        return clip
+    words = align(clip.audio, clip.text, MARGIN_S)
+    return dataclasses.replace(clip, words=words.words, aligned=words.aligned)

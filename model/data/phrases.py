@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random phrases with their meaning: what people say to the robot and what the robot says.
 
-Every phrase belongs to a text split. Sentences and combinations of slots are dealt out by a hash of their text, and the
-templates listed as `varied` by a hash of the template, so that what is tested was never trained. Short fixed words
-('stop', 'kilo', 'seven') are the vocabulary itself and are shared by all splits (`split == 'shared'`).
+Every phrase belongs to a text split. Sentences and combinations of slots are dealt out by a hash of
+their text, and the templates listed as `varied` by a hash of the template, so that what is tested
+was never trained. Short fixed words ('stop', 'kilo', 'seven') are the vocabulary itself and are
+shared by all splits (`split == 'shared'`).
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ SPLITS = ('train', 'val', 'test')
 SHARED = 'shared'
 _SLOT = re.compile(r'\{([a-z_]+?)(\d*)\}')
 _ONES = (
-    'zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen '
-    'seventeen eighteen nineteen'
-).split()
-_TENS = 'twenty thirty forty fifty sixty seventy eighty ninety'.split()
+    'zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten',
+    'eleven', 'twelve', 'thirteen', 'fourteen', 'fifteen', 'sixteen', 'seventeen', 'eighteen',
+    'nineteen',
+)  # fmt: skip
+_TENS = (
+    'twenty', 'thirty', 'forty', 'fifty', 'sixty', 'seventy', 'eighty', 'ninety',
+)  # fmt: skip
 _MOVING = {
     'squats': ['squatting', 'doing squats'],
     'jumping jacks': ['jumping jacks', 'doing jumping jacks'],
@@ -42,7 +46,7 @@ class Phrase:
 
     Attributes:
         kind: what it is for; one of `KINDS`.
-        text: lower-case words without punctuation; 'x-ray' keeps its hyphen, "that's" its apostrophe.
+        text: lower-case words without punctuation, but for 'x-ray' and "that's".
         meaning: what it asks for, by kind; JSON-compatible.
         split: 'train', 'val', 'test', or 'shared' for fixed words that every split may use.
     """
@@ -94,7 +98,9 @@ def grammar() -> dict[str, Any]:
         {'varied': sentences['chatter']['plain'], 'weight': 3},
         {'varied': sentences['chatter']['made'], 'weight': 2},
     ]
-    kinds['running_speech'] = [{'meaning': {'cues': ['{cue}', '{cue2}']}, 'varied': sentences['running_speech']}]
+    kinds['running_speech'] = [
+        {'meaning': {'cues': ['{cue}', '{cue2}']}, 'varied': sentences['running_speech']}
+    ]
     robot = sentences['robot']
     kinds['robot_fixed'] = [{'fixed': robot['fixed']}]
     kinds['robot_see'] = [{'fixed': robot['see']}]
@@ -137,7 +143,7 @@ def sample(kind: str, rng: Random, split: str = 'train') -> Phrase:
 
 
 def fixed_phrases(kind: str) -> list[Phrase]:
-    """All phrases of a kind that come from `fixed` templates without free combinations of slots, in order.
+    """All phrases of a kind that come from `fixed` templates with at most one slot, in order.
 
     Args:
         kind: one of `KINDS`; templates with more than one slot are left out.
@@ -158,7 +164,7 @@ def _choices(slot: str) -> list[Any]:
     if slot == 'seconds':
         return list(range(2, 61))
     if slot == 'whole':
-        return list(range(0, 101))
+        return list(range(101))
     if slot == 'number':
         return list(range(1, 101))
     if slot == 'metres':
@@ -203,7 +209,11 @@ def _draw(kind: str, family: Mapping[str, Any], rng: Random) -> Phrase | None:
 
 def _fresh(slot: str, values: Mapping[str, Any], rng: Random) -> Any:
     """A value that no other draw of the same slot has taken; a phrase never sets one cue twice."""
-    taken = {value for name, value in values.items() if re.fullmatch(slot + r'\d*', name) and value is not None}
+    taken = {
+        value
+        for name, value in values.items()
+        if re.fullmatch(slot + r'\d*', name) and value is not None
+    }
     if slot == 'metre_word':
         return 'meter' if values.get('metres') == 1 else 'meters'
     if slot == 'moving':
@@ -221,7 +231,12 @@ def _spoken(slot: str, value: Any, values: Mapping[str, Any]) -> str:
 
 
 def _phrase(
-    kind: str, family: Mapping[str, Any], template: str, values: Mapping[str, Any], fixed: bool, text: str = ''
+    kind: str,
+    family: Mapping[str, Any],
+    template: str,
+    values: Mapping[str, Any],
+    fixed: bool,
+    text: str = '',
 ) -> Phrase:
     if not text:
         text = template

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The voices of the phrase bank, who may be trained on and who is held out, and one function that makes them speak."""
+"""The voices of the phrase bank: who may be trained on, who is held out, and how they speak."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Voice:
     """One speaker.
 
     Attributes:
-        engine: 'espeak', 'flite', 'festival', 'kokoro' or 'piper'.
+        engine: 'espeak', 'flite', 'festival', 'pico', 'hibari', 'kokoro' or 'piper'.
         name: unique within the engine; letters, digits, '_' and '.'.
         split: 'train', 'val', 'test', or 'robot' for the robot's own voice.
         natural: whether it was made from recorded speech; formant voices are not.
@@ -41,36 +41,67 @@ class Voice:
         return f'{self.engine}-{self.name}'
 
 
-def _kokoro(name: str, split: str, timbre: dict[str, float], prosody: dict[str, float], accent: str = 'en-us') -> Voice:
+def _kokoro(
+    name: str,
+    split: str,
+    timbre: dict[str, float],
+    prosody: dict[str, float],
+    accent: str = 'en-us',
+) -> Voice:
     settings = {'timbre': timbre, 'prosody': prosody, 'accent': accent}
     return Voice('kokoro', name, split, True, 'Apache-2.0', settings)
 
 
-# Mixes of four styles for training: g(ongitsune), a(lpha), t(ebukuro), k(umo). Everything with n(ezumi) is the test set;
-# an even three-way mix round g, t and k in which no training voice lies is the validation set.
+def _styles(split: str, names: str) -> list[Voice]:
+    """Kokoro's own voices: a name begins with the language it was made for, b for British."""
+    return [
+        _kokoro(name, split, {name: 1}, {name: 1}, 'en-gb' if name[0] == 'b' else 'en-us')
+        for name in names.split()
+    ]
+
+
 _KOKORO = (
-    _kokoro('a', 'train', {'a': 1}, {'a': 1}),
-    _kokoro('g', 'train', {'g': 1}, {'g': 1}),
-    _kokoro('t', 'train', {'t': 1}, {'t': 1}),
-    _kokoro('k', 'train', {'k': 1}, {'k': 1}),
-    _kokoro('ak', 'train', {'a': 0.5, 'k': 0.5}, {'k': 0.6, 'a': 0.4}),
-    _kokoro('kg', 'train', {'k': 0.7, 'g': 0.3}, {'g': 0.5, 'k': 0.5}, 'en-gb'),
-    _kokoro('at', 'train', {'a': 0.6, 't': 0.4}, {'t': 0.3, 'a': 0.7}),
-    _kokoro('ga', 'train', {'g': 0.6, 'a': 0.4}, {'a': 0.8, 'g': 0.2}, 'en-gb'),
-    _kokoro('gt', 'train', {'g': 0.5, 't': 0.5}, {'g': 0.3, 't': 0.7}),
-    _kokoro('tk', 'train', {'t': 0.3, 'k': 0.7}, {'k': 0.9, 't': 0.1}),
-    _kokoro('ka', 'train', {'k': 1}, {'a': 1}),
-    _kokoro('gk', 'train', {'g': 1}, {'k': 1}),
-    _kokoro('kx', 'train', {'k': 1.35, 'a': -0.35}, {'k': 1.2, 'a': -0.2}),
-    _kokoro('ax', 'train', {'a': 1.3, 'k': -0.3}, {'a': 1.0}),
-    _kokoro('tx', 'train', {'t': 1.25, 'g': -0.25}, {'t': 0.8, 'k': 0.2}, 'en-gb'),
-    _kokoro('gx', 'train', {'g': 1.35, 't': -0.35}, {'g': 1.0}),
-    _kokoro('kgx', 'train', {'k': 0.9, 'g': 0.5, 'a': -0.4}, {'k': 0.6, 't': 0.4}),
-    _kokoro('agx', 'train', {'a': 0.8, 't': 0.6, 'k': -0.4}, {'a': 0.5, 'g': 0.5}),
-    _kokoro('gtk', 'val', {'g': 0.34, 't': 0.33, 'k': 0.33}, {'g': 0.4, 't': 0.3, 'k': 0.3}),
-    _kokoro('n', 'test', {'n': 1}, {'n': 1}),
-    _kokoro('nk', 'test', {'n': 0.6, 'k': 0.4}, {'n': 0.5, 'k': 0.5}),
-    _kokoro('na', 'test', {'n': 0.7, 'a': 0.3}, {'n': 1.0}, 'en-gb'),
+    *_styles(
+        'train',
+        'af_alloy af_aoede af_heart af_jessica af_kore af_nicole af_nova af_river af_sarah af_sky '
+        'am_adam am_echo am_eric am_fenrir am_onyx am_puck am_santa '
+        'bf_alice bf_isabella bf_lily bm_daniel bm_fable bm_lewis',
+    ),
+    *_styles('val', 'am_liam bf_emma'),
+    *_styles('test', 'af_bella am_michael bm_george'),
+    # Voices made for other languages, speaking English.
+    *_styles(
+        'train',
+        'ef_dora em_alex ff_siwis hf_alpha hm_omega hm_psi if_sara im_nicola pf_dora pm_alex',
+    ),
+    *_styles('train', 'zf_xiaobei zf_xiaoxiao zf_xiaoyi zm_yunjian zm_yunxi zm_yunxia zm_yunyang'),
+)
+
+# Mixes of the five Japanese styles; no training voice holds any of jf_nezumi, a test voice.
+_A, _G, _N, _T, _K = 'jf_alpha', 'jf_gongitsune', 'jf_nezumi', 'jf_tebukuro', 'jm_kumo'
+_MIXES = (
+    _kokoro('a', 'train', {_A: 1}, {_A: 1}),
+    _kokoro('g', 'train', {_G: 1}, {_G: 1}),
+    _kokoro('t', 'train', {_T: 1}, {_T: 1}),
+    _kokoro('k', 'train', {_K: 1}, {_K: 1}),
+    _kokoro('ak', 'train', {_A: 0.5, _K: 0.5}, {_K: 0.6, _A: 0.4}),
+    _kokoro('kg', 'train', {_K: 0.7, _G: 0.3}, {_G: 0.5, _K: 0.5}, 'en-gb'),
+    _kokoro('at', 'train', {_A: 0.6, _T: 0.4}, {_T: 0.3, _A: 0.7}),
+    _kokoro('ga', 'train', {_G: 0.6, _A: 0.4}, {_A: 0.8, _G: 0.2}, 'en-gb'),
+    _kokoro('gt', 'train', {_G: 0.5, _T: 0.5}, {_G: 0.3, _T: 0.7}),
+    _kokoro('tk', 'train', {_T: 0.3, _K: 0.7}, {_K: 0.9, _T: 0.1}),
+    _kokoro('ka', 'train', {_K: 1}, {_A: 1}),
+    _kokoro('gk', 'train', {_G: 1}, {_K: 1}),
+    _kokoro('kx', 'train', {_K: 1.35, _A: -0.35}, {_K: 1.2, _A: -0.2}),
+    _kokoro('ax', 'train', {_A: 1.3, _K: -0.3}, {_A: 1.0}),
+    _kokoro('tx', 'train', {_T: 1.25, _G: -0.25}, {_T: 0.8, _K: 0.2}, 'en-gb'),
+    _kokoro('gx', 'train', {_G: 1.35, _T: -0.35}, {_G: 1.0}),
+    _kokoro('kgx', 'train', {_K: 0.9, _G: 0.5, _A: -0.4}, {_K: 0.6, _T: 0.4}),
+    _kokoro('agx', 'train', {_A: 0.8, _T: 0.6, _K: -0.4}, {_A: 0.5, _G: 0.5}),
+    _kokoro('gtk', 'val', {_G: 0.34, _T: 0.33, _K: 0.33}, {_G: 0.4, _T: 0.3, _K: 0.3}),
+    _kokoro('n', 'test', {_N: 1}, {_N: 1}),
+    _kokoro('nk', 'test', {_N: 0.6, _K: 0.4}, {_N: 0.5, _K: 0.5}),
+    _kokoro('na', 'test', {_N: 0.7, _A: 0.3}, {_N: 1.0}, 'en-gb'),
 )
 
 
@@ -92,7 +123,14 @@ _SAMPLED = (
 def _espeak(accent: str, split: str, variants: str) -> list[Voice]:
     # What a formant synthesiser says is free: its GPL covers the program.
     return [
-        Voice('espeak', f'{accent}.{variant}', split, False, 'output free', {'accent': accent, 'variant': variant})
+        Voice(
+            'espeak',
+            f'{accent}.{variant}',
+            split,
+            False,
+            'output free',
+            {'accent': accent, 'variant': variant},
+        )
         for variant in variants.split()
     ]
 
@@ -108,8 +146,49 @@ _FORMANT = (
     *_espeak('en-gb-x-gbcwmd', 'test', 'm3 f4'),
 )
 
+
+def _hibari(count: int) -> list[Voice]:
+    """Men, women and children; accents that are held out elsewhere stay out here."""
+    rng = Random('hibari voices')
+    accents = ['en-us'] * 6 + [
+        'en-gb',
+        'en-gb-x-rp',
+        'en-gb-scotland',
+        'en-us-nyc',
+        'en-gb-x-gbclan',
+    ]
+    ranges = {
+        'man': (0.5, 0.72, 0.82, 0.95),
+        'woman': (0.82, 1.12, 0.94, 1.08),
+        'child': (1.15, 1.4, 1.08, 1.18),
+    }
+    voices = []
+    for i in range(count):
+        who = ('man', 'woman', 'man', 'woman', 'child')[i % 5]
+        low_pitch, high_pitch, low_throat, high_throat = ranges[who]
+        settings = {
+            'pitch': round(rng.uniform(low_pitch, high_pitch), 3),
+            'throat': round(rng.uniform(low_throat, high_throat), 3),
+            'melody': round(rng.uniform(0.6, 1.35), 2),
+            'tilt_db': round(rng.uniform(-2.5, 2.5), 1),
+            'breath_db': round(rng.uniform(-2.0, 8.0), 1),
+            'pace': round(rng.uniform(0.88, 1.15), 2),
+            'accent': rng.choice(accents),
+        }
+        voices.append(Voice('hibari', f'{who}{i:02d}', 'train', True, 'Apache-2.0', settings))
+    return voices
+
+
+_SMALL = (
+    *_hibari(30),
+    Voice('pico', 'us', 'train', True, 'Apache-2.0', {'language': 'en-US', 'pitch': 100}),
+    Voice('pico', 'us_low', 'train', True, 'Apache-2.0', {'language': 'en-US', 'pitch': 72}),
+    Voice('pico', 'gb', 'train', True, 'Apache-2.0', {'language': 'en-GB', 'pitch': 100}),
+    Voice('pico', 'gb_high', 'train', True, 'Apache-2.0', {'language': 'en-GB', 'pitch': 124}),
+)
+
 ROBOT = Voice('piper', 'joe', 'robot', True, 'CC0-1.0')
-VOICES: tuple[Voice, ...] = (*_KOKORO, *_SAMPLED, *_FORMANT, ROBOT)
+VOICES: tuple[Voice, ...] = (*_KOKORO, *_MIXES, *_SAMPLED, *_SMALL, *_FORMANT, ROBOT)
 
 
 def find_voice(key: str) -> Voice:
@@ -146,12 +225,25 @@ def synthesise(voice: Voice, text: str, seed: int) -> np.ndarray:
 
 
 def punctuate(text: str, rng: Random) -> str:
-    """Adds commas and an end mark by chance, for the sake of the engines' melody; questions always get theirs."""
+    """Adds commas and an end mark by chance, for the melody; questions always get theirs."""
     words = text.split()
     for i in range(2, len(words) - 1):
         if words[i] in ('say', 'and', 'answer', 'tell', 'please') and rng.random() < 0.35:
             words[i - 1] += ','
-    asks = words[0] in ('how', 'what', 'why', 'which', 'who', 'when', 'where', 'is', 'can', 'could', 'do', 'did')
+    asks = words[0] in (
+        'how',
+        'what',
+        'why',
+        'which',
+        'who',
+        'when',
+        'where',
+        'is',
+        'can',
+        'could',
+        'do',
+        'did',
+    )
     if asks and len(words) > 3 and words[0] != 'when':
         return ' '.join(words) + '?'
     return ' '.join(words) + rng.choices('.!?', [0.82, 0.12, 0.06])[0]
@@ -171,7 +263,7 @@ def _frame_rms(samples: np.ndarray, frame: int) -> np.ndarray:
 
 
 def _trim(samples: np.ndarray) -> np.ndarray:
-    """Cuts silence off both ends; -46 dB below the loudest frame keeps a final /f/ and drops engine hiss."""
+    """Cuts silence off both ends; at -46 dB a final /f/ stays and the hiss of engines goes."""
     frame = SAMPLE_RATE_HZ // 200
     rms = _frame_rms(samples, frame)
     if len(rms) == 0 or rms.max() < 1e-4:
