@@ -24,6 +24,7 @@ CUES = frozenset(phrases.grammar()['slots']['cue'])
 _INSTRUCTIONS = frozenset(kind for kind in phrases.KINDS if kind.endswith('_set'))
 _STOP_WORDS = ('stop', 'wait', 'quiet', 'enough')
 _SECOND = 50
+SEEN_SHARE = 0.35  # of the sessions that are not about seeing
 _MOVEMENTS = tuple(phrases.grammar()['slots']['movement'])
 
 
@@ -82,7 +83,21 @@ class ScriptWriter:
         self.script = Script(cursor=int(self._rng.integers(10, 60)), theme=theme)
         getattr(self, f'_{theme}')()
         self._find_cues()
+        if self.script.scene is None and self._rng.random() < SEEN_SHARE:
+            self.script.scene = self._scenery()
         return self.script
+
+    def _scenery(self) -> SceneScript:
+        """Something to see that has nothing to do with what is said."""
+        scene = SceneScript()
+        if self._rng.random() < 0.75:
+            scene.movement = str(self._rng.choice(_MOVEMENTS))
+            start, end = self.script.cursor, max(100, self.script.cursor)
+            self.script.cursor = int(self._rng.integers(0, end))
+            scene.bouts = self._bouts(0.7, 2.2, 8) if self._rng.random() < 0.7 else []
+            self.script.cursor = start
+        self._distract(scene, '', self.script.cursor)
+        return scene
 
     def _pause(self, low_s: float, high_s: float) -> None:
         self.script.cursor += int(self._rng.uniform(low_s, high_s) * _SECOND)
@@ -497,14 +512,14 @@ class ScriptWriter:
 
 
 THEMES = {
-    'cue': 0.25,
-    'time': 0.11,
-    'count': 0.12,
+    'cue': 0.27,
+    'time': 0.13,
+    'count': 0.1,
     'command': 0.15,
-    'address': 0.04,
-    'delegate': 0.06,
-    'idle': 0.04,
-    'transcribe': 0.06,
+    'address': 0.03,
+    'delegate': 0.08,
+    'idle': 0.03,
+    'transcribe': 0.04,
     'mixed': 0.06,
     'watch_count': 0.05,
     'watch_start_stop': 0.03,
