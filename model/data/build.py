@@ -21,7 +21,14 @@ SHARD_CLIPS = 32
 # How often a training voice says each kind, in two courses: the first is small and has some of
 # everything, so that a bank that is cut short serves all voices; the second has the variety. Takes
 # are of every fixed word of the kind.
-_FIRST_TAKES = {'cue_word': 1, 'interruption': 1, 'backchannel': 1, 'resume': 1, 'cue_cancel': 1}
+_FIRST_TAKES = {
+    'cue_word': 1,
+    'hesitation': 1,
+    'interruption': 1,
+    'backchannel': 1,
+    'resume': 1,
+    'cue_cancel': 1,
+}
 _FIRST_DRAWS = {
     'answer_word': 6, 'cue_set': 20, 'time_set': 10, 'count_set': 7, 'command': 18,
     'ambiguous': 2, 'address': 4, 'visual_count_set': 2, 'visual_start_stop_set': 2,
