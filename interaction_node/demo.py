@@ -23,8 +23,7 @@ from interaction_node.model.interface import TURN_S
 from interaction_node.process_graph import ProcessGraph
 from interaction_node.report import write_report
 
-ROOT = Path(__file__).resolve().parents[1]
-RECORDING = ROOT / 'examples' / 'demo'
+RECORDING = graph.resource_folder('examples') / 'demo'
 READY_S = 120.0
 STALL_S = 20.0
 
