@@ -80,10 +80,14 @@ class VideoFrontEnd(nn.Module):
         """(X, 2, 40 r, 40 c, 3) uint8, oldest first -> (X, width)."""
         rows, columns = self.patches
         count = frames_X2HWC.shape[0]
-        new = frames_X2HWC[:, 1].float() / 127.5 - 1
-        difference = (frames_X2HWC[:, 1].float() - frames_X2HWC[:, 0].float()) / 32
-        x = torch.cat([new, difference.clamp(-4, 4)], dim=-1)
-        x = x.view(count, rows * 8, 5, columns * 8, 5, 6).transpose(2, 3)
+        dtype = self.fold5.weight.dtype
+        if torch.is_autocast_enabled(frames_X2HWC.device.type):
+            dtype = torch.get_autocast_dtype(frames_X2HWC.device.type)
+        # Cut into blocks while a pixel is still a byte.
+        blocks = frames_X2HWC.view(count, 2, rows * 8, 5, columns * 8, 5, 3)
+        blocks = blocks.permute(1, 0, 2, 4, 3, 5, 6).contiguous().to(dtype)
+        before, new = blocks.unbind(0)
+        x = torch.cat([new / 127.5 - 1, ((new - before) / 32).clamp(-4, 4)], dim=-1)
         x = self._fold(x.reshape(count, rows * 8, columns * 8, 150), self.fold5, 0)
         x = x.view(count, rows * 4, 2, columns * 4, 2, 32).transpose(2, 3)
         x = self._fold(x.reshape(count, rows * 4, columns * 4, 128), self.fold2, 1)
