@@ -125,8 +125,8 @@ class Speaker:
         """Returns int16 samples, their rate in Hz, and (word, first sample, last sample)."""
         from piper.config import SynthesisConfig
 
-        # The settings of the phrase bank that the flow head learnt from: one voice to the listener.
-        config = SynthesisConfig(noise_scale=0.333, noise_w_scale=0.4, normalize_audio=False)
+        # No noise: the graph draws its own, and the same text must give the same samples.
+        config = SynthesisConfig(noise_scale=0.0, noise_w_scale=0.0, normalize_audio=False)
         chunks = list(self._voice.synthesize(text, config, include_alignments=True))
         groups, at = [], 0
         for chunk in chunks:
