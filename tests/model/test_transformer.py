@@ -146,20 +146,27 @@ def test_sliding_layers_forget_and_the_sink_stays():
         assert not torch.allclose(last(40), unchanged, atol=1e-4)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_compiled_training_equals_eager_and_has_no_graph_breaks():
+def check_compiled(backend, length):
     model = small_model(full_window=40, sink_tokens=3)
-    compiled = torch.compile(model, fullgraph=True)
-    x_BTD = torch.randn(2, 60, 32, requires_grad=True)
-    upstream = torch.randn(2, 60, 32)
-    for dtype, tolerance in ((torch.float32, 2e-5), (torch.bfloat16, 5e-2)):
-        with torch.autocast('cpu', dtype, enabled=dtype != torch.float32):
-            eager, fast = model(x_BTD), compiled(x_BTD)
-        torch.testing.assert_close(fast, eager, atol=tolerance, rtol=tolerance)
-        expected = torch.autograd.grad(eager, x_BTD, upstream)[0]
-        found = torch.autograd.grad(fast, x_BTD, upstream)[0]
-        assert (found - expected).norm() < tolerance * expected.norm()
+    compiled = torch.compile(model, fullgraph=True, backend=backend)
+    x_BTD = torch.randn(2, length, 32, requires_grad=True)
+    upstream = torch.randn(2, length, 32)
+    with torch.autocast('cpu', torch.bfloat16):
+        eager, fast = model(x_BTD), compiled(x_BTD)
+    assert (fast - eager).norm() < 0.01 * eager.norm()
+    expected = torch.autograd.grad(eager, x_BTD, upstream)[0]
+    found = torch.autograd.grad(fast, x_BTD, upstream)[0]
+    assert (found - expected).norm() < 0.02 * expected.norm()
+
+
+def test_training_is_traced_without_graph_breaks():
+    check_compiled('aot_eager', 60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_compiled_training_equals_eager():
+    check_compiled('inductor', 48)
 
 
 def test_bfloat16_is_close_to_float32():
