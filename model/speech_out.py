@@ -29,7 +29,7 @@ class SamplerConfig:
     """
 
     steps: int = 2
-    temperature: float = 0.7
+    temperature: float = 0.5
     past_noise: float = 0.1
 
 
