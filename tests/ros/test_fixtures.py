@@ -36,6 +36,7 @@ finally:
 BAD_NODE = """
 import time
 try:
+    print('ready')
     time.sleep(60)
 except KeyboardInterrupt:
     raise SystemExit(3)
@@ -65,7 +66,7 @@ def test_a_node_that_ends_badly_is_found_out(module_folder):
     (module_folder / 'bench').mkdir()
     (module_folder / 'bench' / 'bad.py').write_text(BAD_NODE)
     node = NodeProcess('bench.bad', module_folder / 'log')
-    time.sleep(1.0)
+    node.wait_for_output('ready')
     with pytest.raises(AssertionError, match='status 3'):
         node.stop()
 
