@@ -21,8 +21,8 @@ from interaction_node.model.data.voices import find_voice, synthesise
 
 RATE_HZ = 16_000
 FOLDER = Path(__file__).parent / 'demo'
-PERSON, BYSTANDER = 'kokoro-n', 'flite-rms'
-LENGTH_S = 64.0
+PERSON, BYSTANDER = 'flite-rms', 'kokoro-n'
+LENGTH_S = 60.0
 FPS = 15
 SCALE = 2
 
@@ -54,20 +54,20 @@ class Line:
 
 LINES = (
     Line(1.0, 'hello robot', 'hello'),
-    Line(3.4, 'when you hear kilo say seven'),
-    Line(6.8, 'we sailed past the kilo marker and then north', 'seven', 'kilo'),
-    Line(11.4, 'count to ten', 'one'),
-    Line(14.6, 'mm hmm'),
-    Line(17.6, 'stop', 'stopped', skill='stop'),
-    Line(20.6, 'go to the kitchen', 'okay', skill='navigate_to'),
-    Line(23.6, 'mary we should leave at nine', voice=BYSTANDER, gain_db=-8.0),
-    Line(27.0, 'bring me the red cup', 'okay', skill='bring'),
-    Line(30.0, 'what is the best way to cook rice', 'one moment', delegates=True),
-    Line(33.6, 'remind me every four seconds'),
-    Line(50.4, "that's enough", 'stopped'),
-    Line(53.0, 'thank you robot', "you're welcome"),
+    Line(4.0, 'when you hear kilo say seven'),
+    Line(8.0, 'kilo', 'seven'),
+    Line(12.0, 'count to ten', 'one'),
+    Line(15.6, 'mm hmm'),
+    Line(18.6, 'stop', 'stopped', skill='stop'),
+    Line(22.0, 'go to the kitchen', 'okay', skill='navigate_to'),
+    Line(26.0, 'mary we should leave at nine', voice=BYSTANDER, gain_db=-8.0),
+    Line(30.0, 'bring me the red cup', 'okay', skill='bring'),
+    Line(34.0, 'what is the best way to cook rice', 'one', delegates=True),
+    Line(46.0, 'follow me', 'okay', skill='follow'),
+    Line(50.0, 'good morning robot', 'good'),
+    Line(54.0, 'thank you robot', "you're"),
 )
-BOUTS = (Bout(100, 50, 3), Bout(2650, 55, 4))  # waves at the beginning and at the end
+BOUTS = (Bout(100, 50, 3), Bout(2550, 55, 4))  # waves at the beginning and at the end
 
 
 def speech() -> tuple[np.ndarray, list[dict]]:
