@@ -179,8 +179,10 @@ def _read_playback(timeline: Timeline, topics: dict, zero_s: float) -> None:
         if len(pcm) == 0 or first < 0:
             continue
         timeline.robot = _place(timeline.robot, first, pcm)
-        # A file speaker writes into the past; a listener has it only once the message is there.
-        sounded = max(first / SAMPLE_RATE_HZ, each.time_s - zero_s - len(pcm) / SAMPLE_RATE_HZ)
+        # A file speaker writes into the past; a listener could hear it only from now on.
+        sounded = first / SAMPLE_RATE_HZ
+        if message.first_sample >= 0:
+            sounded = max(sounded, each.time_s - zero_s)
         begun.setdefault(message.utterance_id, sounded)
     texts: dict[str, tuple[float, str]] = {}
     for each in topics.get(SPEECH, []):
