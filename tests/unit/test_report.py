@@ -98,7 +98,7 @@ def write_voice(bag):
         first, pcm = (6 + n) * TURN, VOICE[n * TURN : (n + 1) * TURN]
         common = {'utterance_id': 'u0', 'sequence': n, 'sample_rate_hz': 16_000, 'pcm': pcm}
         bag.own('speech', 'SpeechChunk', first / 16_000, first_sample=first, text=word, **common)
-        told_s = first / 16_000 + 0.25  # 50 ms after its end
+        told_s = first / 16_000 + 0.05  # 50 ms after it was due
         bag.own('playback', 'Playback', first / 16_000, told_s, first_sample=first, **common)
     late = {'utterance_id': 'u1', 'first_sample': -1, 'sample_rate_hz': 16_000, 'pcm': VOICE[:160]}
     bag.own('playback', 'Playback', 2.5, **late)
