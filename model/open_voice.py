@@ -55,8 +55,8 @@ class OpenVoice:
 
     Args:
         engine: 'piper', 'espeak-ng', or 'auto' for the first that is installed.
-        python: Interpreter that has piper; '' looks in this one, then in the checkout's `.venv-voice`
-            and `.venv-data`.
+        python: Interpreter that has piper; '' looks in this one, then in the environments
+            `.venv-voice` and `.venv-data` of the checkout.
         cache: Pieces that are remembered.
     """
 

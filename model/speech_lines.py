@@ -7,6 +7,7 @@ L letters, C columns of a letter.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from interaction_node.model import speech_features as sf
 from interaction_node.model import speech_text
-from interaction_node.model.data.bank import Bank
+from interaction_node.model.data.bank import Bank, Clip
 from interaction_node.model.flow_head import PAST_FRAMES
 
 _BLOCK = sf.FRAMES_PER_BLOCK
@@ -71,7 +72,7 @@ class Lines:
 
     items: list[Line]
 
-    def vocabulary(self, least: int = 3) -> list[str]:
+    def vocabulary(self, least: int = 2) -> list[str]:
         """Words that are said at least so often, sorted."""
         counts = Counter(word for line in self.items for word, _ in line.words)
         return sorted(word for word, count in counts.items() if count >= least)
@@ -169,12 +170,17 @@ class LineSampler:
         }
 
 
-def load_lines(roots: Sequence[Path], splits: Sequence[str] = ('train', 'shared')) -> Lines:
+def load_lines(
+    roots: Sequence[Path],
+    splits: Sequence[str] = ('train', 'shared'),
+    cache: Path | None = None,
+) -> Lines:
     """Reads what the robot says from phrase banks.
 
     Args:
         roots: Folders of banks.
         splits: Splits of the texts that are wanted.
+        cache: File in which features are kept, so that they are computed once.
 
     Raises:
         ValueError: If there is nothing.
@@ -183,9 +189,23 @@ def load_lines(roots: Sequence[Path], splits: Sequence[str] = ('train', 'shared'
     clips = [clip for clip in clips if clip.text_split in splits and clip.aligned]
     if not clips:
         raise ValueError(f'data: no robot speech with texts {splits} under {roots}')
-    return Lines(
-        [
-            make_line(clip.audio, [word[:2] for word in clip.words], clip.text, clip.kind)
-            for clip in tqdm(clips, desc='features', mininterval=2)
-        ]
-    )
+    return Lines(_with_cache(clips, cache))
+
+
+def _with_cache(clips: list[Clip], cache: Path | None) -> list[Line]:
+    """Features of clips; those of clips that were there the last time come from a file."""
+    known: dict[str, tuple] = {}
+    if cache is not None and cache.exists():
+        known = torch.load(cache, weights_only=True)
+    missing = [clip for clip in clips if _key(clip) not in known]
+    for clip in tqdm(missing, desc='features', mininterval=2, disable=not missing):
+        line = make_line(clip.audio, [word[:2] for word in clip.words], clip.text, clip.kind)
+        known[_key(clip)] = (line.text, line.features_TF, line.words, line.kind)
+    if cache is not None and missing:
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(known, cache)
+    return [Line(*known[_key(clip)]) for clip in clips]
+
+
+def _key(clip: Clip) -> str:
+    return hashlib.sha256(clip.audio.tobytes() + repr(clip.words).encode()).hexdigest()[:24]

@@ -95,18 +95,16 @@ class Trainer:
     def __init__(self, lines: Lines, out: Path, minutes: float, batch: int, rate: float, seed: int):
         torch.manual_seed(seed)
         self.out, self.budget_s, self.rate = out, minutes * 60, rate
-        self.head = FlowHead(lines.vocabulary())
-        mean, scale = lines.statistics()
-        self.head.mean_F.copy_(mean)
-        self.head.scale_F.copy_(scale)
+        saved = torch.load(out, weights_only=True) if out.exists() else None
+        self.head = FlowHead.from_state(saved['head']) if saved else _new_head(lines)
         self.average = copy.deepcopy(self.head).requires_grad_(False)
         decay = [p for p in self.head.parameters() if p.ndim > 1]
         plain = [p for p in self.head.parameters() if p.ndim < 2]
         groups = [{'params': decay, 'weight_decay': 0.03}, {'params': plain, 'weight_decay': 0.0}]
         self.optimiser = torch.optim.AdamW(groups, rate, betas=(0.9, 0.98))
         self.step, self.spent_s = 0, 0.0
-        if out.exists():
-            self._resume(torch.load(out, weights_only=True))
+        if saved:
+            self._resume(saved)
         self.sampler = LineSampler(lines, self.head.vocabulary, batch, seed + self.step)
         self.generator = torch.Generator().manual_seed(seed + self.step)
 
@@ -153,7 +151,6 @@ class Trainer:
         return {'loss': error.item(), 'end': end.item()}
 
     def _resume(self, saved: dict) -> None:
-        self.head.load_state_dict(saved['head'])
         self.average.load_state_dict(saved['average'])
         self.optimiser.load_state_dict(saved['optimiser'])
         self.step, self.spent_s = saved['step'], saved['spent_s']
@@ -172,6 +169,15 @@ class Trainer:
         partial.replace(self.out)
 
 
+def _new_head(lines: Lines) -> FlowHead:
+    """A fresh head that knows the words and the scale of the lines."""
+    head = FlowHead(lines.vocabulary())
+    mean, scale = lines.statistics()
+    head.mean_F.copy_(mean)
+    head.scale_F.copy_(scale)
+    return head
+
+
 def main(args: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -182,7 +188,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument('--rate', type=float, default=1.5e-3)
     parser.add_argument('--seed', type=int, default=1)
     given = parser.parse_args(args)
-    lines = load_lines(given.data)
+    lines = load_lines(given.data, cache=given.out.with_name('lines.pt'))
     Trainer(lines, given.out, given.minutes, given.batch, given.rate, given.seed).run()
 
 

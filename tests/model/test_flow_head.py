@@ -192,7 +192,6 @@ def test_training_lowers_the_loss_and_carries_on(tmp_path, monkeypatch):
     def trainer(minutes):
         return Trainer(ramp_lines(), tmp_path / 'head.pt', minutes, 8, 2e-3, 1)
 
-    monkeypatch.setattr('interaction_node.model.train_flow.FlowHead', lambda w: FlowHead(w, SMALL))
     monkeypatch.setattr(Lines, 'vocabulary', lambda self: ['one', 'seven'])
     first = trainer(1.0)
     first.step = 300  # past the warm-up of the learning rate
