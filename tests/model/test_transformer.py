@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decoder against the public code, and against a naive computation of its own."""
 
+import os
+
 import inkling_reference
 import pytest
 import torch
@@ -165,6 +167,9 @@ def test_training_is_traced_without_graph_breaks():
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
+@pytest.mark.skipif(
+    'TEST_COMPILE' not in os.environ, reason='compiles for minutes; TEST_COMPILE=1 runs it'
+)
 def test_compiled_training_equals_eager():
     check_compiled('inductor', 48)
 
