@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,23 @@ import torch
 from interaction_node.model import speech_features as sf
 from interaction_node.model.data.bank import DEFAULT_ROOT, Bank
 from interaction_node.model.flow_head import FlowHead
+from interaction_node.model.open_voice import OpenVoice
 from interaction_node.model.speech_out import SamplerConfig, SpeechOut
 from interaction_node.model.vocoder import Vocoder
+
+
+UNSEEN = (
+    'rabbits hide beneath wooden bridges',
+    'the pilot landed smoothly despite heavy fog',
+    'my grandson collects foreign coins',
+    'please sharpen these pencils tomorrow',
+    'a gentle breeze moved across the meadow',
+    'seven monkeys stole the picnic basket',
+    'dragons never visit the library',
+    'the professor lost his leather gloves',
+    'fresh strawberries taste wonderful',
+    'thunder scared the little puppies',
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +75,14 @@ def samples(roots: list[Path], count: int) -> Iterator[Sample]:
             clip = chosen[texts[i]]
             words = tuple((word, start_s) for word, start_s, _ in clip.words)
             yield Sample(f'{kind}-{i:04d}', kind, clip.text, clip.audio, words)
+
+
+def unseen(voice: OpenVoice) -> Iterator[Sample]:
+    """Sentences full of words that were never trained on, spoken by the synthesiser."""
+    for i, text in enumerate(UNSEEN):
+        spoken = voice.say(text)
+        words = tuple((word, start_s) for word, start_s, _ in spoken.words)
+        yield Sample(f'unseen-{i:04d}', 'unseen', text, spoken.pcm, words)
 
 
 def render(speech: SpeechOut, sample: Sample, seed: int) -> tuple[np.ndarray, float, int]:
@@ -122,7 +146,8 @@ def main(args: list[str] | None = None) -> None:
     costs, off, distances = [], [], []
     for name in ('source', 'vocoded', 'flow'):
         (given.output / name).mkdir(parents=True, exist_ok=True)
-    for sample in samples(given.data, given.count):
+    voice = OpenVoice()
+    for sample in chain(samples(given.data, given.count), unseen(voice) if voice.engine else ()):
         texts[sample.name] = {'text': sample.text, 'kind': sample.kind}
         flow, cost_s, late = render(speech, sample, len(texts))
         copied = vocode(speech, sample)
@@ -131,6 +156,7 @@ def main(args: list[str] | None = None) -> None:
         costs.append(cost_s)
         off.append(late)
         distances.append((mel_distance_db(copied, sample.pcm), mel_distance_db(flow, sample.pcm)))
+    voice.close()
     for name in ('source', 'vocoded', 'flow'):
         path = given.output / name / 'texts.json'
         path.write_text(json.dumps(texts, indent=0), encoding='utf-8')
