@@ -27,7 +27,6 @@ from interaction_node.model.open_voice import OpenVoice
 from interaction_node.model.speech_out import SamplerConfig, SpeechOut
 from interaction_node.model.vocoder import Vocoder
 
-
 UNSEEN = (
     'rabbits hide beneath wooden bridges',
     'the pilot landed smoothly despite heavy fog',
