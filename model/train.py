@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import json
 import math
+import re
 import signal
 import time
 from pathlib import Path
@@ -144,6 +145,28 @@ def _movement_loss(net: InteractionNet, h_BTD: Tensor, batch: dict[str, Tensor])
     return moving + phase.sum() / wanted[:, 2].sum().clamp(min=1)
 
 
+_MUON = re.compile(r'(qkvr_proj|o_proj|gate_up_proj|down_proj|mix|fold\d|merge)\.weight$')
+
+
+def build_optimisers(net: InteractionNet, rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the hidden matrices; AdamW for embeddings, heads, first layers and vectors.
+
+    Source: K. Jordan et al., "Muon", 2024; steps are scaled to the size of AdamW's, so that both
+    share one learning rate.
+    """
+    hidden, others, vectors = [], [], []
+    for name, parameter in net.named_parameters():
+        if parameter.dim() < 2 or name.endswith(('weight_KC', 'rel_proj_RE')):
+            vectors.append(parameter)
+        else:
+            (hidden if _MUON.search(name) else others).append(parameter)
+    groups = [{'params': others, 'weight_decay': 0.05}, {'params': vectors, 'weight_decay': 0.0}]
+    return [
+        torch.optim.Muon(hidden, lr=rate, weight_decay=0.05, adjust_lr_fn='match_rms_adamw'),
+        torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98)),
+    ]
+
+
 class Trainer:
     """State of a training run: weights, their average, optimiser, step count.
 
@@ -160,14 +183,9 @@ class Trainer:
         self.net = build_net(self.config).to(self.device)
         self.average = build_net(self.config).to(self.device)
         self.average.load_state_dict(self.net.state_dict())
-        groups: list[dict] = [{'params': [], 'weight_decay': 0.05}, {'params': []}]
-        for name, parameter in self.net.named_parameters():
-            small = parameter.dim() < 2 or name.endswith(('weight_KC', 'rel_proj_RE'))
-            groups[small]['params'].append(parameter)
-        self.optimiser = torch.optim.AdamW(
-            groups, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0
-        )
+        self.optimisers = build_optimisers(self.net, learning_rate)
         self.learning_rate, self.step, self.trained_s = learning_rate, 0, 0.0
+        self._warm_from = 0
         folder.mkdir(parents=True, exist_ok=True)
         self._resume()
         ids = default_vocabulary().ids
@@ -185,8 +203,11 @@ class Trainer:
         state = torch.load(self.path, map_location=self.device, weights_only=True)
         self.net.load_state_dict(state['net'], strict=False)
         self.average.load_state_dict(state['average'], strict=False)
-        self.optimiser.load_state_dict(state['optimiser'])
         self.step, self.trained_s = state['step'], state['trained_s']
+        for optimiser, kept in zip(self.optimisers, state['optimisers'], strict=True):
+            optimiser.load_state_dict(kept)
+            if not kept['state']:
+                self._warm_from = self.step
 
     def save(self) -> None:
         """Writes the checkpoint; a crash while writing leaves the old one."""
@@ -195,7 +216,7 @@ class Trainer:
             {
                 'net': self.net.state_dict(),
                 'average': self.average.state_dict(),
-                'optimiser': self.optimiser.state_dict(),
+                'optimisers': [optimiser.state_dict() for optimiser in self.optimisers],
                 'step': self.step,
                 'trained_s': self.trained_s,
             },
@@ -205,21 +226,23 @@ class Trainer:
 
     def rate(self, decay: float) -> float:
         """Learning rate now; `decay` runs from 0 to 1 in the last phase."""
-        warm = min(1.0, (self.step + 1) / 200)
+        warm = min(1.0, (self.step - self._warm_from + 1) / 200)
         return self.learning_rate * warm * (1 - math.sqrt(decay) * 0.98)
 
     def train_step(self, batch: Batch, decay: float = 0.0) -> Losses:
         """One step of the optimiser."""
         tensors = to_tensors(batch, self.device)
         rate = self.rate(decay)
-        for group in self.optimiser.param_groups:
-            group['lr'] = rate
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group['lr'] = rate
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             losses = compute_losses(self.net, tensors, self.boundaries)
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
         self._update_average()
         self.step += 1
         return losses

@@ -10,11 +10,12 @@ Legend: F frames of 20 ms, M mel bins.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..mel import LOG_MAX, LOG_MIN, MELS
+from ..mel import LOG_MAX, LOG_MIN, MELS, SAMPLE_RATE_HZ, slaney_mel_weights
 from .features import Utterance, to_power
 from .ideal import OwnSpeech
 
@@ -30,6 +31,7 @@ class Piece:
         start: Frame of the session at which it begins.
         gain_db: Level over the reference level.
         far: Whether it comes from a distance: duller, with an echo.
+        tract: (M, M) change of the speaker's vocal tract, from `vocal_tract`; None for none.
     """
 
     source: Utterance
@@ -38,6 +40,7 @@ class Piece:
     start: int
     gain_db: float
     far: bool = False
+    tract: np.ndarray | None = None
 
 
 def add_power(power_FM: np.ndarray, piece: Piece, colour_M: np.ndarray) -> None:
@@ -49,12 +52,44 @@ def add_power(power_FM: np.ndarray, piece: Piece, colour_M: np.ndarray) -> None:
     if len(levels) == 0:
         return
     gain_M = colour_M * np.float32(10 ** (piece.gain_db / 10))
-    power = to_power(levels) * gain_M
+    power = to_power(levels)
+    if piece.tract is not None:
+        power = power @ piece.tract
+    power *= gain_M
     power_FM[start : start + len(power)] += power
     if piece.far:
         late = start + 5
         tail = power[: max(0, len(power_FM) - late)]
         power_FM[late : late + len(tail)] += 0.1 * tail
+
+
+def vocal_tract(factor: float) -> np.ndarray:
+    """(M, M) matrix that moves formants by a factor, as a shorter or longer vocal tract would.
+
+    Source: L. Lee, R. Rose, "A frequency warping approach to speaker normalization", 1998.
+
+    Args:
+        factor: Above 1 for a shorter tract; frequencies are compressed again above 4.5 kHz.
+    """
+    hz = _mel_centres()
+    top, knee = SAMPLE_RATE_HZ / 2, 4500.0
+    upper = top - (top - hz) * (top - knee * factor) / (top - knee)
+    moved = np.where(hz < knee, hz * factor, upper)
+    # Output bin j reads the input where its frequency came from.
+    source = np.interp(hz, moved, np.arange(MELS))
+    low = np.clip(np.floor(source).astype(int), 0, MELS - 2)
+    share = (source - low).astype(np.float32)
+    matrix = np.zeros((MELS, MELS), np.float32)
+    matrix[low, np.arange(MELS)] = 1 - share
+    matrix[low + 1, np.arange(MELS)] += share
+    return matrix
+
+
+@functools.cache
+def _mel_centres() -> np.ndarray:
+    weights = slaney_mel_weights()
+    hz = np.linspace(0, SAMPLE_RATE_HZ / 2, len(weights))
+    return (weights * hz[:, None]).sum(0) / weights.sum(0)
 
 
 def colour(rng: np.random.Generator, far: bool = False) -> np.ndarray:

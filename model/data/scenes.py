@@ -96,6 +96,10 @@ def paint(name: str, rng: np.random.Generator) -> tuple[int, int, int]:
     return tuple(int(c) for c in cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0])
 
 
+# A picture's noise begins anywhere in here: drawing it anew costs more than all the rest.
+_NOISE = np.random.default_rng(0).standard_normal(1 << 19, dtype=np.float32)
+
+
 class SceneRenderer:
     """Draws one scene; everything about its look is drawn at random once.
 
@@ -156,9 +160,11 @@ class SceneRenderer:
     def _camera(self, picture: np.ndarray) -> np.ndarray:
         rng = self._rng
         gain = self._gain * (1 + self._flicker * rng.standard_normal())
-        noisy = picture.astype(np.float32) * gain
-        noisy += rng.standard_normal(picture.shape).astype(np.float32) * self.noise
-        return np.clip(noisy, 0, 255).astype(np.uint8)
+        start = int(rng.integers(len(_NOISE) - picture.size))
+        noise = _NOISE[start : start + picture.size].reshape(picture.shape)
+        noisy = picture * np.float32(gain)
+        noisy += noise * np.float32(self.noise)
+        return np.clip(noisy, 0, 255, out=noisy).astype(np.uint8)
 
 
 class _Placed:

@@ -16,7 +16,7 @@ from ..tokens import number_words
 from . import phrases
 from .features import Utterance
 from .ideal import Event
-from .mixing import Piece
+from .mixing import Piece, vocal_tract
 from .scenes import Bout, SceneScript, Thing
 from .store import SpeechStore
 
@@ -75,8 +75,15 @@ class ScriptWriter:
         self._store, self._rng, self._voice, self._split = store, rng, voice, split
         self._limit = limit
         self._gain_db = float(rng.uniform(-14, 9))
+        self._tract = self._any_tract()
         self._typing = rng.random() < 0.06
         self.script = Script()
+
+    def _any_tract(self) -> np.ndarray | None:
+        """Another size of speaker; only for training."""
+        if self._split != 'train' or self._rng.random() < 0.25:
+            return None
+        return vocal_tract(float(np.exp(self._rng.uniform(np.log(0.85), np.log(1.17)))))
 
     def write(self, theme: str) -> Script:
         """Writes a session of a theme: `cue`, `time`, `count`, `command`, ... (see `THEMES`)."""
@@ -184,11 +191,12 @@ class ScriptWriter:
 
     def _place(self, segments, hesitate: bool = False, far: bool = False, gain_db=None) -> int:
         """Places segments at the cursor; returns the frame after the last phoneme."""
+        tract = self._tract if gain_db is None else self._any_tract()
         gain_db = self._gain_db if gain_db is None else gain_db
         gap_after = int(self._rng.integers(len(segments))) if hesitate and len(segments) > 1 else -1
         end = self.script.cursor
         for i, (source, first, last, word) in enumerate(segments):
-            piece = Piece(source, first, last, self.script.cursor, gain_db, far)
+            piece = Piece(source, first, last, self.script.cursor, gain_db, far, tract)
             self.script.pieces.append(piece)
             end = self.script.cursor + self._word_end(source, first, last, word)
             if not far and word:
@@ -208,7 +216,14 @@ class ScriptWriter:
         if filler and self._rng.random() < 0.6:
             source, first, last = filler
             self.script.pieces.append(
-                Piece(source, first, last, self.script.cursor, self._gain_db - 2)
+                Piece(
+                    source,
+                    first,
+                    last,
+                    self.script.cursor,
+                    self._gain_db - 2,
+                    tract=self._tract,
+                )
             )
             self.script.cursor += last - first
         self._pause(0.15, 0.9)
@@ -512,14 +527,14 @@ class ScriptWriter:
 
 
 THEMES = {
-    'cue': 0.27,
-    'time': 0.13,
+    'cue': 0.24,
+    'time': 0.15,
     'count': 0.1,
-    'command': 0.15,
+    'command': 0.14,
     'address': 0.03,
-    'delegate': 0.08,
+    'delegate': 0.07,
     'idle': 0.03,
-    'transcribe': 0.04,
+    'transcribe': 0.08,
     'mixed': 0.06,
     'watch_count': 0.05,
     'watch_start_stop': 0.03,

@@ -133,6 +133,8 @@ class SessionFactory:
         self._add_sounds(power)
         if rng.random() < 0.45:
             self._add_echo(power, targets)
+        if self._split == 'train' and rng.random() < 0.3:
+            _mask_band(power, rng)
         return power
 
     def _add_sounds(self, power: np.ndarray) -> None:
@@ -157,6 +159,13 @@ class SessionFactory:
         echo = own_power(targets.own, frames, int(rng.integers(1, 13)))
         gain_db = rng.uniform(-22, -4)
         power += echo * colour(rng) * np.float32(10 ** (gain_db / 10))
+
+
+def _mask_band(power_FM: np.ndarray, rng: np.random.Generator) -> None:
+    """Silences a few neighbouring mel bins, so that no single one is relied on."""
+    width = int(rng.integers(2, 9))
+    low = int(rng.integers(0, MELS - width))
+    power_FM[:, low : low + width] = 10 ** (2 * FLOOR_LOG)
 
 
 def _user_speaks(script: Script, turns: int) -> np.ndarray:
