@@ -52,6 +52,7 @@ _SIM_POLL_S = 0.005
 _BURST_S = 0.003
 _ROUNDING_S = 1e-6
 _ACKNOWLEDGED_S = 5.0
+_LATE_S = 1.0
 
 
 class CameraFileNode(Node):
@@ -135,14 +136,22 @@ class CameraFileNode(Node):
                 stamp_ns = wait(start_s + time_s)
                 if stamp_ns is None:
                     return
-                self._publish(rgb, stamp_ns)
                 count += 1
+                if self._is_late(start_s + time_s):
+                    self._errors.count('late_frames_skipped')
+                    continue
+                self._publish(rgb, stamp_ns)
                 # Frames that are due together must not push each other out of the queues.
                 time.sleep(_BURST_S)
             self._check_length(count)
             if not self._settings['loop']:
                 return
             start_s += count / self._video.rate_hz
+
+    def _is_late(self, time_s: float) -> bool:
+        """Whether the micro-turn of a frame has surely closed: sending it would delay the next."""
+        with self._audio:
+            return self._audio_end_s - time_s > _LATE_S
 
     def _check_length(self, count: int) -> None:
         """Reports a file that ended early; containers may announce a few frames too many."""

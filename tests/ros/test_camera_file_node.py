@@ -80,6 +80,19 @@ def test_frames_come_before_the_sound_of_their_time(spy, start_node, video):
     assert {image.header.frame_id for image in images} == {'camera_optical_frame'}
 
 
+def test_frames_that_come_too_late_are_skipped(spy, start_node, video):
+    images = spy.collect(Image, 'image', topic_qos.FILE_CAMERA)
+    start_node('camera_file_node', params={'file': str(video), 'lookahead_ms': 200})
+    sound = spy.publisher(AudioChunk, 'audio', topic_qos.AUDIO)
+    spy.wait_for_publishers('image')
+    time.sleep(0.3)
+    sound.publish(audio(2 * RATE_HZ - CHUNK))  # the sound is 2 s ahead: the first second is over
+    spy.wait_for_messages(images, 10)
+    time.sleep(0.3)
+    stamps = [stamp_s(image) - START_S for image in images]
+    assert np.allclose(stamps, np.arange(10, 20) / VIDEO_RATE_HZ, atol=1e-6)
+
+
 def test_own_time_base_rate_and_size(spy, start_node, video):
     images = spy.collect(Image, 'image', topic_qos.FILE_CAMERA)
     before_s = time.time()
