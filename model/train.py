@@ -31,7 +31,7 @@ from .tokens import default_vocabulary
 
 BOUNDARY_WEIGHT = 0.4
 HEARD_WEIGHT = 0.5
-NO_WORD_WEIGHT = 0.3
+NO_WORD_WEIGHT = 0.2
 MOVEMENT_WEIGHT = 0.3
 AVERAGE = 0.999
 
@@ -80,13 +80,19 @@ def to_tensors(batch: Batch, device: torch.device) -> dict[str, Tensor]:
     }
 
 
-def compute_losses(net: InteractionNet, batch: dict[str, Tensor], boundaries: Tensor) -> Losses:
+def compute_losses(
+    net: InteractionNet,
+    batch: dict[str, Tensor],
+    boundaries: Tensor,
+    heard_weight: float = HEARD_WEIGHT,
+) -> Losses:
     """Losses of one batch.
 
     Args:
         net: The network.
         batch: From `to_tensors`.
         boundaries: (V,) bool, which tokens are boundaries.
+        heard_weight: Weight of the transcript loss.
     """
     h_BTD = net(batch)
     label = batch['label'].flatten()
@@ -98,7 +104,7 @@ def compute_losses(net: InteractionNet, batch: dict[str, Tensor], boundaries: Te
     weight = torch.where(is_boundary, BOUNDARY_WEIGHT, 1.0)
     out_loss = (each * weight).sum() / weight.sum()
     heard_loss, heard_correct = _heard_loss(net, h_BTD, batch)
-    total = out_loss + HEARD_WEIGHT * heard_loss
+    total = out_loss + heard_weight * heard_loss
     if 'phase' in batch:
         total = total + MOVEMENT_WEIGHT * _movement_loss(net, h_BTD, batch)
     with torch.no_grad():
@@ -229,7 +235,9 @@ class Trainer:
         warm = min(1.0, (self.step - self._warm_from + 1) / 200)
         return self.learning_rate * warm * (1 - math.sqrt(decay) * 0.98)
 
-    def train_step(self, batch: Batch, decay: float = 0.0) -> Losses:
+    def train_step(
+        self, batch: Batch, decay: float = 0.0, heard_weight: float = HEARD_WEIGHT
+    ) -> Losses:
         """One step of the optimiser."""
         tensors = to_tensors(batch, self.device)
         rate = self.rate(decay)
@@ -237,7 +245,7 @@ class Trainer:
             for group in optimiser.param_groups:
                 group['lr'] = rate
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            losses = compute_losses(self.net, tensors, self.boundaries)
+            losses = compute_losses(self.net, tensors, self.boundaries, heard_weight)
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         for optimiser in self.optimisers:
@@ -254,13 +262,29 @@ class Trainer:
         torch._foreach_lerp_(averaged, current, 1 - weight)
 
 
+def compile_net(net: InteractionNet, chunk: int = 256) -> None:
+    """Compiles decoder and eyes in place; pictures go in chunks of one size, so of one shape."""
+    net.transformer.compile(dynamic=False)
+    if net.video is None:
+        return
+    see = torch.compile(net.video.forward, dynamic=False)
+
+    def in_chunks(frames_X2HWC: Tensor) -> Tensor:
+        count = len(frames_X2HWC)
+        padding = frames_X2HWC.new_zeros(-count % chunk, *frames_X2HWC.shape[1:])
+        padded = torch.cat([frames_X2HWC, padding])
+        return torch.cat([see(part) for part in padded.split(chunk)])[:count]
+
+    net.video.forward = in_chunks
+
+
 def train(arguments: argparse.Namespace) -> None:
     """Trains for some minutes and leaves checkpoint and curves."""
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     trainer = Trainer(arguments.folder, arguments.preset, arguments.rate, arguments.device)
     if arguments.compile:
-        trainer.net.transformer.compile(dynamic=False)
+        compile_net(trainer.net)
     feed = Feed(
         arguments.bank,
         arguments.seed + trainer.step,
@@ -283,7 +307,7 @@ def train(arguments: argparse.Namespace) -> None:
         started = time.monotonic()
         batch = feed.next()
         waited = time.monotonic() - started
-        losses = trainer.train_step(batch, decay)
+        losses = trainer.train_step(batch, decay, arguments.heard_weight)
         took = time.monotonic() - started
         trainer.trained_s += took
         since += 1
@@ -326,6 +350,9 @@ def main() -> None:
     parser.add_argument('--preset', default='nano')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--rate', type=float, default=1.5e-3, help='peak learning rate')
+    parser.add_argument(
+        '--heard-weight', type=float, default=HEARD_WEIGHT, help='weight of the transcript loss'
+    )
     parser.add_argument('--tokens', type=int, default=8192, help='padded tokens in a batch')
     parser.add_argument('--variants', type=int, default=4, help='augmentations of each clip')
     parser.add_argument('--refresh-minutes', type=float, default=0, help='read a grown bank again')
