@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 
 from .config import TransformerConfig
 from .interaction_net import InteractionNet, NetConfig
-from .tokens import CONTROLS, LETTERS, SKILLS, Vocabulary
+from .skills import Slot
+from .tokens import Vocabulary
 
 FORMAT = 'duplex-interaction-1'
-_BUILT_IN = len(CONTROLS) + len(SKILLS) + 2 * len(LETTERS)
 
 
 def preset(name: str, vocab: int) -> NetConfig:
@@ -98,9 +98,13 @@ def save_checkpoint(
     metadata = {
         'format': FORMAT,
         'config': json.dumps(dataclasses.asdict(net.config)),
-        'words': ' '.join(vocabulary.tokens[_BUILT_IN:]),
+        'words': ' '.join(vocabulary.words),
         'notes': json.dumps(notes or {}),
     }
+    if vocabulary.signatures:
+        metadata['skills'] = json.dumps(
+            {name: [vars(slot) for slot in slots] for name, slots in vocabulary.signatures.items()}
+        )
     save_file(tensors, path, metadata)
 
 
@@ -127,7 +131,13 @@ def load_checkpoint(path: Path) -> tuple[InteractionNet, Vocabulary, dict[str, t
     own = {name[4:]: t for name, t in tensors.items() if name.startswith('net.')}
     net.load_state_dict(own)
     extra = {name: t for name, t in tensors.items() if not name.startswith('net.')}
-    return net.eval(), Vocabulary(metadata['words'].split()), extra, json.loads(metadata['notes'])
+    return net.eval(), _vocabulary(metadata), extra, json.loads(metadata['notes'])
+
+
+def _vocabulary(metadata: dict[str, str]) -> Vocabulary:
+    taught = json.loads(metadata.get('skills', '{}'))
+    signatures = {name: tuple(Slot(**slot) for slot in slots) for name, slots in taught.items()}
+    return Vocabulary(metadata['words'].split(), signatures)
 
 
 def _config(values: dict) -> NetConfig:

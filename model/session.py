@@ -249,7 +249,7 @@ class Session:
             rest = out.tokens[start + 1 :]
             words = rest[1 : rest.index('<end>') if '<end>' in rest else None]
             try:
-                arguments = parse_act(rest[0].strip('<>'), words)
+                arguments = parse_act(rest[0].strip('<>'), words, self._vocabulary.signatures)
             except ValueError:
                 continue
             if arguments is None:

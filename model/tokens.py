@@ -13,7 +13,12 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .skills import Slot
 
 CONTROLS = (
     '<pad>',
@@ -56,16 +61,25 @@ class Vocabulary:
     """Maps words to token ids and back.
 
     Args:
-        words: Lower-case words that have a token of their own, in a fixed order.
+        words: Lower-case words that have a token of their own, in a fixed order. Among them
+            `<name>` is a skill that was taught on top of `SKILLS`.
+        signatures: Arguments of the skills by name, where they differ from the built-in ones.
+
+    Attributes:
+        tokens: All tokens by id.
+        ids: Ids by token.
+        first_word: The least id of a word.
+        signatures: As given.
     """
 
-    def __init__(self, words: list[str]):
+    def __init__(self, words: list[str], signatures: Mapping[str, tuple[Slot, ...]] | None = None):
         spelled = [f'_{letter}' for letter in LETTERS] + [f'+{letter}' for letter in LETTERS]
         self.tokens = [*CONTROLS, *(f'<{skill}>' for skill in SKILLS), *spelled, *words]
         self.ids = {token: index for index, token in enumerate(self.tokens)}
         if len(self.ids) != len(self.tokens):
             raise ValueError('words: expected no duplicates')
         self.first_word = len(self.tokens) - len(words)
+        self.signatures = dict(signatures or {})
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -75,7 +89,17 @@ class Vocabulary:
 
     def is_word(self, token_id: int) -> bool:
         """Whether a token is a whole word (not a letter or control token)."""
-        return token_id >= self.first_word
+        return token_id >= self.first_word and not self.tokens[token_id].startswith('<')
+
+    @property
+    def words(self) -> list[str]:
+        """What a vocabulary like this one is made from: words and taught skills, in order."""
+        return self.tokens[self.first_word :]
+
+    @property
+    def skills(self) -> tuple[str, ...]:
+        """Names of all skills, built in and taught."""
+        return (*SKILLS, *(token[1:-1] for token in self.words if token.startswith('<')))
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a line of text; words outside the vocabulary are spelled."""

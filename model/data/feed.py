@@ -7,11 +7,13 @@ import multiprocessing
 import pickle
 import queue
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ..tokens import default_vocabulary
+from ..tokens import Vocabulary, default_vocabulary
+from . import phrases
 from .bank import Bank, read_shard
 from .features import Utterance, utterance
 from .sessions import SessionFactory
@@ -21,7 +23,24 @@ from .tensors import Batch, Session, collate
 _SOUNDS = ('noise', 'music')
 
 
-def load_store(bank_root: Path, split: str, variants: int, seed: int = 0) -> SpeechStore:
+@dataclass(frozen=True)
+class Extra:
+    """What a robot is being taught on top of what the bank has.
+
+    Attributes:
+        root: Folder of a bank with the phrases that are being taught.
+        slots: More words of the grammar's slots.
+        vocabulary: Tokens of the network, with the new words.
+    """
+
+    root: Path
+    slots: dict[str, list[str]]
+    vocabulary: Vocabulary
+
+
+def load_store(
+    bank_root: Path, split: str, variants: int, seed: int = 0, taught: Path | None = None
+) -> SpeechStore:
     """Reads a split of the bank and renders `variants` augmented features of every clip.
 
     Args:
@@ -29,11 +48,17 @@ def load_store(bank_root: Path, split: str, variants: int, seed: int = 0) -> Spe
         split: 'train', 'val' or 'test'.
         variants: Augmented renderings of each clip; 0 for the clips as they are.
         seed: Seed of the augmentation.
+        taught: Folder of a bank with what the robot is being taught.
     """
     people = _features(bank_root, split, variants, seed)
+    robot = _features(bank_root, 'robot', 0, seed)
+    new = []
+    if taught:
+        new = _features(taught, split, variants, seed)
+        robot += _features(taught, 'robot', 0, seed)
     sounds = [u for u in people if u.kind in _SOUNDS]
     spoken = [u for u in people if u.kind not in _SOUNDS]
-    return SpeechStore(spoken, _features(bank_root, 'robot', 0, seed), sounds)
+    return SpeechStore(spoken, robot, sounds, new)
 
 
 def _features(root: Path, split: str, variants: int, seed: int) -> list[Utterance]:
@@ -120,6 +145,7 @@ class Feed:
         variants: Augmented renderings of each clip.
         refresh_s: Seconds after which a grown bank is read again; 0 for never.
         themes: Share of each theme.
+        extra: What the robot is being taught.
     """
 
     def __init__(
@@ -130,10 +156,11 @@ class Feed:
         variants: int = 4,
         refresh_s: float = 0.0,
         themes: dict[str, float] | None = None,
+        extra: Extra | None = None,
     ):
         context = multiprocessing.get_context('spawn')
         self._queue = context.Queue(maxsize=12)
-        arguments = (self._queue, bank_root, seed, token_budget, variants, refresh_s, themes)
+        arguments = (self._queue, bank_root, seed, token_budget, variants, refresh_s, themes, extra)
         self._process = context.Process(target=_produce, args=arguments, daemon=True)
         self._process.start()
 
@@ -156,13 +183,16 @@ class Feed:
         self._process.join()
 
 
-def _produce(out, bank_root, seed, token_budget, variants, refresh_s, themes) -> None:
-    vocabulary = default_vocabulary()
+def _produce(out, bank_root, seed, token_budget, variants, refresh_s, themes, extra) -> None:
+    vocabulary = extra.vocabulary if extra else default_vocabulary()
+    taught = extra.root if extra else None
+    if extra:
+        phrases.add_words(extra.slots)
     rng = np.random.default_rng(seed)
     packer = Packer(token_budget)
     while True:
-        store = load_store(bank_root, 'train', variants)
-        weights = training_weights(bank_root, store)
+        store = load_store(bank_root, 'train', variants, taught=taught)
+        weights = training_weights(bank_root, store, taught)
         factory = SessionFactory(store, vocabulary, int(rng.integers(2**31)), themes, weights)
         until = time.monotonic() + (refresh_s or float('inf'))
         while time.monotonic() < until:
@@ -171,7 +201,10 @@ def _produce(out, bank_root, seed, token_budget, variants, refresh_s, themes) ->
                 out.put(collate(full[0], vocabulary, rng, length=full[1]))
 
 
-def training_weights(bank_root: Path, store: SpeechStore) -> dict[str, float]:
+def training_weights(
+    bank_root: Path, store: SpeechStore, taught: Path | None = None
+) -> dict[str, float]:
     """Voice shares of a store of the train split."""
-    natural = {clip.voice for clip in Bank.load(bank_root, 'train') if clip.natural}
+    roots = [bank_root, taught] if taught else [bank_root]
+    natural = {clip.voice for root in roots for clip in Bank.load(root, 'train') if clip.natural}
     return voice_weights(store, natural, 0.3)

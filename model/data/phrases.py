@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -113,6 +113,17 @@ def grammar() -> dict[str, Any]:
 
 
 KINDS = tuple(sorted(grammar()['kinds']))
+
+
+def add_words(words: Mapping[str, Sequence[str]]) -> None:
+    """Lets this process's grammar use more words in its slots, e.g. a robot's own places.
+
+    Args:
+        words: Words by slot: 'place', 'object', 'colour', 'cue' or 'answer'.
+    """
+    slots = grammar()['slots']
+    for slot, more in words.items():
+        slots[slot] = [*slots[slot], *(word for word in more if word not in slots[slot])]
 
 
 def sample(kind: str, rng: Random, split: str = 'train') -> Phrase:

@@ -20,11 +20,11 @@ from .mixing import Piece, vocal_tract
 from .scenes import Bout, SceneScript, Thing
 from .store import SpeechStore
 
-CUES = frozenset(phrases.grammar()['slots']['cue'])
 _INSTRUCTIONS = frozenset(kind for kind in phrases.KINDS if kind.endswith('_set'))
 _STOP_WORDS = ('stop', 'wait', 'quiet', 'enough')
 _SECOND = 50
-SEEN_SHARE = 0.35  # of the sessions that are not about seeing
+_LONGEST_CUE = 4  # words
+SEEN_SHARE = 0.2  # of the sessions that are not about seeing
 _MOVEMENTS = tuple(phrases.grammar()['slots']['movement'])
 
 
@@ -77,6 +77,8 @@ class ScriptWriter:
         self._gain_db = float(rng.uniform(-14, 9))
         self._tract = self._any_tract()
         self._typing = rng.random() < 0.06
+        self._lesson: dict[str, list[Utterance]] = {}
+        self._cues = frozenset(phrases.grammar()['slots']['cue'])
         self.script = Script()
 
     def _any_tract(self) -> np.ndarray | None:
@@ -151,6 +153,9 @@ class ScriptWriter:
         return utterance.meaning
 
     def _phrase(self, kind: str) -> Utterance | None:
+        taught = self._lesson.get(kind)
+        if taught and self._rng.random() < 0.75:
+            return taught[self._rng.integers(len(taught))]
         utterance = self._store.pick(self._rng, self._voice, kind)
         if utterance is None:
             return None
@@ -230,10 +235,14 @@ class ScriptWriter:
 
     def _find_cues(self) -> None:
         """Cue words inside anything but instructions are events of their own."""
-        for word, end in self.script.heard:
-            inside = any(start < end <= last for start, last in self.script.instructions)
-            if word in CUES and not inside:
-                self.script.events.append(Event(end, 'cue_word', {'cue': word}))
+        heard = self.script.heard
+        for i, (_, end) in enumerate(heard):
+            if any(start < end <= last for start, last in self.script.instructions):
+                continue
+            for length in range(1, _LONGEST_CUE + 1):
+                cue = ' '.join(word for word, _ in heard[i + 1 - length : i + 1])
+                if length <= i + 1 and cue in self._cues:
+                    self.script.events.append(Event(end, 'cue_word', {'cue': cue}))
 
     # Bystanders
 
@@ -298,9 +307,14 @@ class ScriptWriter:
         if draw < 0.55:
             word = str(self._rng.choice(bound))
         elif draw < 0.75:
-            word = str(self._rng.choice(sorted(CUES)))
+            word = str(self._rng.choice(sorted(self._cues)))
         else:
             self._running_speech(bound)
+            return
+        if ' ' in word:
+            whole = self._store.cue(self._rng, self._voice, word)
+            if whole:
+                self._place(self._segments(whole))
             return
         piece = self._store.word(self._rng, self._voice, word)
         if piece:
@@ -310,10 +324,11 @@ class ScriptWriter:
         utterance = self._store.pick(self._rng, self._voice, 'running_speech')
         if utterance is None:
             return
-        cues = [w for w, _, _ in utterance.words if w in CUES]
+        cues = [w for w, _, _ in utterance.words if w in self._cues]
+        bound = [cue for cue in bound if ' ' not in cue]
         parts = []
         for part in self._segments(utterance):
-            if part[3] in cues and self._rng.random() < 0.6:
+            if bound and part[3] in cues and self._rng.random() < 0.6:
                 word = str(self._rng.choice(bound))
                 found = self._store.word(self._rng, self._voice, word)
                 part = (*found, word) if found else part
@@ -517,6 +532,16 @@ class ScriptWriter:
             self._say('interruption')
             self._pause(0.8, 1.5)
 
+    def _taught(self) -> None:
+        """What the robot is being taught, among what it knows."""
+        self._lesson = self._store.taught(self._voice)
+        kinds = [kind for kind in _LESSONS if kind in self._lesson]
+        if not kinds:
+            self._command()
+            return
+        share = np.array([len(self._lesson[kind]) for kind in kinds], float)
+        getattr(self, _LESSONS[str(self._rng.choice(kinds, p=share / share.sum()))])()
+
     def _mixed(self) -> None:
         """A bit of everything: several habits at once."""
         kinds = ['cue_set', 'time_set', 'count_set', 'command', 'address', 'cue_word']
@@ -540,6 +565,8 @@ THEMES = {
     'watch_start_stop': 0.03,
     'watch_trigger': 0.03,
 }
+# Kinds of phrases that can be taught, with the theme in which they are practised.
+_LESSONS = {'command': '_command', 'cue_set': '_cue', 'address': '_address'}
 _COMPOSED = frozenset(['cue_set', 'command', 'time_set'])
 _SLOT_OF = {'place': 'place', 'object': 'object', 'colour': 'colour'}
 
@@ -564,6 +591,8 @@ def _swaps(kind: str, meaning: dict, rng: np.random.Generator, known: set[str]) 
     swaps: dict[str, str] = {}
     if kind == 'cue_set':
         for cue, answer in meaning['cues']:
+            if ' ' in cue or ' ' in answer:
+                continue
             swaps[cue] = other('cue', set(swaps.values()) | {c for c, _ in meaning['cues']})
             if rng.random() < 0.7 and answer not in swaps:
                 swaps[answer] = other('answer', set())

@@ -44,8 +44,7 @@ class SessionFactory:
         themes = themes or THEMES
         self._themes = list(themes)
         self._theme_p = np.array(list(themes.values())) / sum(themes.values())
-        weights = [(voice_weights or {}).get(voice, 1.0) for voice in store.voices]
-        self._voice_p = np.array(weights) / sum(weights)
+        self._weights = voice_weights or {}
 
     def make(self) -> Session:
         """One session with everything that the model reads and should say."""
@@ -58,7 +57,7 @@ class SessionFactory:
     def _make(self) -> Session:
         rng = self._rng
         theme = str(rng.choice(self._themes, p=self._theme_p))
-        voice = str(rng.choice(self._store.voices, p=self._voice_p))
+        voice = self._voice(theme)
         limit = int(rng.choice([700, 1000, 1400]))
         writer = ScriptWriter(self._store, rng, voice, self._split, limit)
         script = writer.write(theme)
@@ -67,6 +66,11 @@ class SessionFactory:
             lambda text: self._store.robot(rng, text), turns, _user_speaks(script, turns)
         ).run(script.events)
         return self._session(script, targets, turns)
+
+    def _voice(self, theme: str) -> str:
+        voices = self._store.taught_voices if theme == 'taught' else self._store.voices
+        weights = np.array([self._weights.get(voice, 1.0) for voice in voices])
+        return str(self._rng.choice(voices, p=weights / weights.sum()))
 
     def _session(self, script: Script, targets, turns: int) -> Session:
         rng, ids = self._rng, self._vocabulary.ids

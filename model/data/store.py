@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -19,10 +20,15 @@ class SpeechStore:
         utterances: What people say.
         robot: What the robot says, in its own voice.
         sounds: Noise and music.
+        taught: Further utterances of people, which the theme 'taught' is about.
     """
 
     def __init__(
-        self, utterances: list[Utterance], robot: list[Utterance], sounds: list[Utterance]
+        self,
+        utterances: list[Utterance],
+        robot: list[Utterance],
+        sounds: list[Utterance],
+        taught: Sequence[Utterance] = (),
     ):
         self.sounds = sounds
         self._by_voice: dict[str, dict[str, list[Utterance]]] = defaultdict(
@@ -33,7 +39,11 @@ class SpeechStore:
         )
         self._robot: dict[str, list[Utterance]] = defaultdict(list)
         self.robot_open = [u for u in robot if u.kind == 'robot_open']
-        for utterance in utterances:
+        self._taught: dict[str, dict[str, list[Utterance]]] = defaultdict(lambda: defaultdict(list))
+        for utterance in taught:
+            self._taught[utterance.voice][utterance.kind].append(utterance)
+        self.taught_voices = sorted(self._taught)
+        for utterance in [*utterances, *taught]:
             self._by_voice[utterance.voice][utterance.kind].append(utterance)
             for word, first, last in utterance.words:
                 if utterance.kind != 'chatter':
@@ -50,6 +60,15 @@ class SpeechStore:
     def pick(self, rng: np.random.Generator, voice: str, kind: str) -> Utterance | None:
         """A random utterance, None if the voice has none of this kind."""
         choice = self._by_voice[voice].get(kind)
+        return choice[rng.integers(len(choice))] if choice else None
+
+    def taught(self, voice: str) -> dict[str, list[Utterance]]:
+        """What a voice says of the things that are being taught, by kind."""
+        return self._taught.get(voice, {})
+
+    def cue(self, rng: np.random.Generator, voice: str, text: str) -> Utterance | None:
+        """A voice saying a cue of several words, None if it never did."""
+        choice = [u for u in self._by_voice[voice].get('cue_word', ()) if u.text == text]
         return choice[rng.integers(len(choice))] if choice else None
 
     def word(

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from interaction_node.model.checkpoint import build_net, load_checkpoint, preset, save_checkpoint
+from interaction_node.model.skills import Slot
 from interaction_node.model.tokens import Vocabulary
 
 
@@ -29,3 +30,14 @@ def test_a_missing_checkpoint_is_named(tmp_path):
 def test_an_unknown_preset_is_named():
     with pytest.raises(ValueError, match="preset: 'huge'"):
         preset('huge', 10)
+
+
+def test_a_checkpoint_carries_the_skills_that_it_was_taught(tmp_path):
+    signatures = {'water': (Slot('plant', ('fern', 'lemon tree')), Slot('cups', optional=True))}
+    vocabulary = Vocabulary(['go', 'fern', '<water>'], signatures)
+    path = tmp_path / 'taught.safetensors'
+    save_checkpoint(path, build_net(preset('tiny', len(vocabulary))), vocabulary)
+    _, loaded, _, _ = load_checkpoint(path)
+    assert loaded.tokens == vocabulary.tokens
+    assert loaded.signatures == signatures
+    assert loaded.skills[-1] == 'water'

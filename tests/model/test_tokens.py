@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interaction_node.model.skills import parse_act
+from interaction_node.model.skills import Slot, parse_act
 from interaction_node.model.tokens import (
     SKILLS,
     Vocabulary,
@@ -73,3 +73,39 @@ def test_an_unknown_skill_is_refused():
     with pytest.raises(ValueError, match='fly'):
         parse_act('fly', [])
     assert 'stop' in SKILLS
+
+
+TAUGHT = {
+    'water': (Slot('plant', ('fern', 'lemon tree', 'lemon')), Slot('cups', optional=True)),
+    'dock': (),
+    'bring': (Slot('colour', ('red', 'purple'), True), Slot('object', ('cup',))),
+}
+
+
+@pytest.mark.parametrize(
+    'skill, text, arguments',
+    [
+        ('water', 'fern', {'plant': 'fern'}),
+        ('water', 'lemon tree', {'plant': 'lemon tree'}),
+        ('water', 'lemon twenty one', {'plant': 'lemon', 'cups': 21}),
+        ('water', 'cactus', None),
+        ('water', '', None),
+        ('water', 'fern now', None),
+        ('dock', '', {}),
+        ('dock', 'now', None),
+        ('bring', 'purple cup', {'colour': 'purple', 'object': 'cup'}),
+        ('bring', 'cup', {'object': 'cup'}),
+        ('bring', 'blue cup', None),
+        ('wave', '', {}),
+    ],
+)
+def test_a_taught_skill_takes_its_arguments_in_order(skill, text, arguments):
+    assert parse_act(skill, text.split(), TAUGHT) == arguments
+
+
+def test_a_taught_skill_is_no_word():
+    vocabulary = Vocabulary(['go', 'fern', '<water>', 'dock'], TAUGHT)
+    assert vocabulary.skills == (*SKILLS, 'water')
+    assert vocabulary.words == ['go', 'fern', '<water>', 'dock']
+    assert not vocabulary.is_word(vocabulary['<water>'])
+    assert vocabulary.is_word(vocabulary['dock'])
