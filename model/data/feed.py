@@ -14,7 +14,7 @@ import numpy as np
 
 from ..tokens import Vocabulary, default_vocabulary
 from . import phrases
-from .bank import Bank, read_shard
+from .bank import read_shard
 from .features import Utterance, utterance
 from .sessions import SessionFactory
 from .store import SpeechStore
@@ -89,16 +89,28 @@ def _render(path: Path, split: str, variants: int, seed: int) -> list[Utterance]
     return made
 
 
-def voice_weights(store: SpeechStore, natural: set[str], formant_share: float) -> dict[str, float]:
-    """Shares of the voices: natural ones by the amount they have, formant ones capped."""
-    amount = {v: sum(len(k) for k in store.kinds(v).values()) ** 0.7 for v in store.voices}
-    total = sum(amount[v] for v in store.voices if v in natural) or 1.0
-    others = sum(amount[v] for v in store.voices if v not in natural) or 1.0
+# Engines by how near their voices are to people and how much the voices differ. hibari's thirty are
+# one speaker in disguise, espeak-ng's are no speakers at all.
+ENGINE_SHARES = {
+    'kokoro': 0.55,
+    'hibari': 0.15,
+    'espeak': 0.12,
+    'pico': 0.08,
+    'flite': 0.05,
+    'festival': 0.05,
+}
+
+
+def voice_weights(store: SpeechStore) -> dict[str, float]:
+    """Shares of the voices: by engine, and within it by the root of what a voice has said."""
+    engine_of = {voice: voice.partition('-')[0] for voice in store.voices}
+    amount = {v: sum(len(k) for k in store.kinds(v).values()) ** 0.5 for v in store.voices}
+    total: dict[str, float] = {}
+    for voice, engine in engine_of.items():
+        total[engine] = total.get(engine, 0.0) + amount[voice]
     return {
-        v: amount[v] / total * (1 - formant_share)
-        if v in natural
-        else amount[v] / others * formant_share
-        for v in store.voices
+        voice: amount[voice] / total[engine] * ENGINE_SHARES.get(engine, 0.1)
+        for voice, engine in engine_of.items()
     }
 
 
@@ -192,19 +204,10 @@ def _produce(out, bank_root, seed, token_budget, variants, refresh_s, themes, ex
     packer = Packer(token_budget)
     while True:
         store = load_store(bank_root, 'train', variants, taught=taught)
-        weights = training_weights(bank_root, store, taught)
+        weights = voice_weights(store)
         factory = SessionFactory(store, vocabulary, int(rng.integers(2**31)), themes, weights)
         until = time.monotonic() + (refresh_s or float('inf'))
         while time.monotonic() < until:
             full = packer.add(factory.make())
             if full:
                 out.put(collate(full[0], vocabulary, rng, length=full[1]))
-
-
-def training_weights(
-    bank_root: Path, store: SpeechStore, taught: Path | None = None
-) -> dict[str, float]:
-    """Voice shares of a store of the train split."""
-    roots = [bank_root, taught] if taught else [bank_root]
-    natural = {clip.voice for root in roots for clip in Bank.load(root, 'train') if clip.natural}
-    return voice_weights(store, natural, 0.3)
