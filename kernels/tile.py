@@ -32,7 +32,7 @@ def dot_rows(x_M, x_ok_M, w_N, w_ok_N, SIZE: tl.constexpr, BLOCK: tl.constexpr):
 
 @triton.jit
 def silu(x):
-    """x * sigmoid(x) in fp32."""
+    """Returns x * sigmoid(x), in fp32."""
     return x / (1.0 + tl.exp(-x))
 
 

@@ -70,5 +70,5 @@ def test_wrong_shapes_are_named(device):
     x, weight = rows_and_weight(device, 3, 24, 8, torch.float32)
     with pytest.raises(ValueError, match=r'\(N, 24\), got \(3, 23\)'):
         layers.linear(x[:, 1:].contiguous(), weight, torch.ones(1))
-    with pytest.raises(ValueError, match='must be torch.float16 or int8'):
+    with pytest.raises(ValueError, match=r'must be torch\.float16 or int8'):
         layers.linear(x.half(), weight, torch.ones(1))
