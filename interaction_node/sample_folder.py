@@ -6,18 +6,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from interaction_node.audio_file import read_pcm16
 from interaction_node.model.interface import SAMPLE_RATE_HZ, TURN_S, TURN_SAMPLES, Role
+from interaction_node.model.word_times import word_times
 
 INPUT_WAV = 'input.wav'
 INPUT_VIDEO = 'video.mp4'
 INPUT_TEXT = 'text.jsonl'
-AUDIBLE = 328  # 1 % of full scale
 
 
 @dataclass(frozen=True)
@@ -196,18 +195,9 @@ def word_chunks(words: Sequence[tuple[float, str]], pcm: np.ndarray) -> list[dic
         {'text', 'timestamp': [start, end]} for each word, seconds, within the sound that is audible
         between its micro-turn and the next word.
     """
-    starts = [round(time_s * SAMPLE_RATE_HZ) for time_s, _ in words]
-    chunks = []
-    spans = pairwise([*starts, len(pcm)])
-    for (_, text), (start, end) in zip(words, spans, strict=True):
-        audible = start + np.flatnonzero(np.abs(pcm[start:end].astype(np.int32)) >= AUDIBLE)
-        first, last = (audible[0], audible[-1] + 1) if len(audible) else (start, start)
-        edges = np.linspace(first, last, len(text.split()) + 1) / SAMPLE_RATE_HZ
-        chunks += [
-            {'text': word, 'timestamp': [round(float(begin), 3), round(float(stop), 3)]}
-            for word, begin, stop in zip(text.split(), edges, edges[1:], strict=False)
-        ]
-    return chunks
+    return [
+        {'text': word.text, 'timestamp': [word.start, word.end]} for word in word_times(words, pcm)
+    ]
 
 
 def _read_lines(path: Path) -> tuple[TimedText, ...]:

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scores a model on all stand-in sets: `make eval`.
+
+Leaves scores.json, scores.md, scores.png, onsets.png and samples.jsonl in out/eval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..session import DEFAULT_CHECKPOINT
+from . import acting, overlap, report, robustness, seeing, speaking_in_time, turn_taking
+from .living import live
+from .models import MODELS, load_model
+from .plots import plot_onsets, plot_scores
+from .scoring import Score
+from .stand_in import StandIn
+from .studio import Studio
+
+SETS: dict[str, StandIn] = {
+    each.name: each
+    for module in (speaking_in_time, seeing, turn_taking, overlap, acting, robustness)
+    for each in module.SETS
+}
+Job = tuple[str, int]
+
+
+class Worker:
+    """What one process needs to score samples.
+
+    Args:
+        bank: Folder of the phrase bank.
+        seed: Decides the samples.
+        model: As in `models.load_model`.
+    """
+
+    def __init__(self, bank: Path, seed: int, model: str):
+        self.studio, self.model = Studio(bank, seed), load_model(model)
+
+    def score(self, job: Job) -> dict:
+        """Lives through one sample; returns a JSON-ready judgement."""
+        name, index = job
+        each = SETS[name]
+        sample = each.sample(self.studio, index)
+        lived = live(self.model, sample)
+        judged = {
+            'set': name,
+            'index': index,
+            'category': sample.category,
+            'voice': sample.voice,
+            'seconds': round(sample.duration_s, 1),
+            **each.judge(sample, lived),
+            'words': [(word.text, word.start) for word in lived.words],
+            'heard': ' '.join(word for _, word in lived.heard),
+        }
+        return judged | {'step_ms': [round(ms, 2) for ms in lived.step_ms]}
+
+
+_worker: Worker | None = None
+
+
+def _start(bank: Path, seed: int, model: str) -> None:
+    global _worker  # one for the process: a pool has no other place for it
+    _worker = Worker(bank, seed, model)
+
+
+def _score(job: Job) -> dict:
+    assert _worker is not None
+    return _worker.score(job)
+
+
+def jobs_of(names: Sequence[str], quick: bool) -> list[Job]:
+    """Samples to live through, the long ones first."""
+    sets = sorted((SETS[name] for name in names), key=lambda s: -s.weight)
+    return [(s.name, i) for s in sets for i in range(s.quick if quick else s.size)]
+
+
+def judge_all(jobs: Sequence[Job], workers: int, *settings) -> Iterator[dict]:
+    """Judgements in any order."""
+    if workers < 2:
+        _start(*settings)
+        yield from map(_score, jobs)
+        return
+    context = multiprocessing.get_context('spawn')
+    with context.Pool(workers, _start, settings) as pool:
+        yield from pool.imap_unordered(_score, jobs)
+
+
+def count_up(judged: Sequence[dict]) -> list[Score]:
+    """Scores of all sets that were judged, and the step times."""
+    by_set: dict[str, list[dict]] = defaultdict(list)
+    for each in sorted(judged, key=lambda j: j['index']):
+        by_set[each['set']].append(each)
+    return [score for name in SETS if name in by_set for score in SETS[name].score(by_set[name])]
+
+
+def step_times(judged: Sequence[dict]) -> dict[str, float]:
+    """Median and 99th percentile of the steps, milliseconds, as they were on this machine."""
+    steps = np.concatenate([each['step_ms'] for each in judged])
+    return {f'step_ms_p{p}': round(float(np.percentile(steps, p)), 2) for p in (50, 99)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    options = _options(arguments)
+    os.environ['OMP_NUM_THREADS'] = '1'
+    begun = time.monotonic()
+    jobs = jobs_of(options.sets, options.quick)
+    judged: list[dict] = []
+    try:
+        studio = Studio(options.bank, options.seed)
+        with tqdm(total=len(jobs), unit='sample', dynamic_ncols=True, desc='eval') as bar:
+            for each in judge_all(jobs, options.workers, options.bank, options.seed, options.model):
+                judged.append(each)
+                bar.set_postfix_str(each['set'])
+                bar.update()
+    except (ValueError, OSError) as error:
+        print(f'eval: {error}', file=sys.stderr)
+        return 1
+    scores = count_up(judged)
+    notes = _notes(options, studio, judged, time.monotonic() - begun)
+    _write(options.output, scores, judged, notes)
+    _show(scores, notes, options.output)
+    return 0
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser('eval', description=__doc__.partition('\n')[0])
+    add = parser.add_argument
+    add(
+        '--model',
+        default='',
+        help=f'a checkpoint, or {", ".join(MODELS)}; default: the shipped one',
+    )
+    add(
+        '--sets',
+        nargs='+',
+        default=list(SETS),
+        choices=list(SETS),
+        metavar='SET',
+        help=f'default: all of {", ".join(SETS)}',
+    )
+    add('--quick', action='store_true', help='a few samples of each: a smoke run, no scores')
+    add('--bank', type=Path, default=Path('.cache/bank'), help='phrase bank (default: %(default)s)')
+    add('--workers', type=int, default=2, help='processes (default: %(default)s)')
+    add('--seed', type=int, default=0, help='decides the samples')
+    add('--output', type=Path, default=Path('out/eval'))
+    return parser.parse_args(arguments)
+
+
+def _notes(options, studio: Studio, judged: Sequence[dict], took_s: float) -> list[str]:
+    model = options.model or DEFAULT_CHECKPOINT.name
+    hours = sum(each['seconds'] for each in judged) / 3600
+    steps = step_times(judged)
+    notes = [
+        f'Model: `{Path(model).name}`, greedy. {len(judged)} samples, {hours:.1f} hours of sound, '
+        f'lived through in {took_s / 60:.1f} minutes; seed {options.seed}.',
+        f'Voices that were not trained on: {", ".join(studio.voices)} ({len(studio.bank)} clips).',
+        f'Steps: median {steps["step_ms_p50"]} ms, 99th percentile {steps["step_ms_p99"]} ms.',
+    ]
+    if options.quick:
+        notes.append('**A smoke run with a few samples of each set: these are no scores.**')
+    return notes
+
+
+def _write(folder: Path, scores: Sequence[Score], judged: Sequence[dict], notes) -> None:
+    report.write(folder, scores, notes)
+    numbers = report.flat(scores) | step_times(judged)
+    (folder / 'scores.json').write_text(json.dumps(numbers, indent=1) + '\n', 'utf-8')
+    kept = ({k: v for k, v in each.items() if k != 'step_ms'} for each in judged)
+    ordered = sorted(kept, key=lambda each: (each['set'], each['index']))
+    lines = (json.dumps(each, ensure_ascii=False) + '\n' for each in ordered)
+    (folder / 'samples.jsonl').write_text(''.join(lines), 'utf-8')
+    plot_scores(folder / 'scores.png', scores)
+    onsets = [each['onset_s'] for each in judged if each['category'] == 'turn' and each['onset_s']]
+    plot_onsets(folder / 'onsets.png', onsets)
+
+
+def _show(scores: Sequence[Score], notes: Sequence[str], folder: Path) -> None:
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console()
+    console.print(Markdown(report.table(scores, parts=False)))
+    for note in notes:
+        console.print(Markdown(note))
+    console.print(f'{folder}/scores.json, scores.md, scores.png, onsets.png, samples.jsonl')
+
+
+if __name__ == '__main__':
+    sys.exit(main())
