@@ -22,6 +22,7 @@ from .store import SpeechStore
 
 _INSTRUCTIONS = frozenset(kind for kind in phrases.KINDS if kind.endswith('_set'))
 _STOP_WORDS = ('stop', 'wait', 'quiet', 'enough')
+_MEANT = frozenset((*_STOP_WORDS, 'robot', 'hello', 'hi', 'hey', 'morning', 'follow', 'thanks'))
 _SECOND = 50
 _LONGEST_CUE = 4  # words
 SEEN_SHARE = 0.2  # of the sessions that are not about seeing
@@ -451,6 +452,24 @@ class ScriptWriter:
             self._say(str(self._rng.choice(kinds, p=[0.35, 0.3, 0.2, 0.1, 0.05])))
             self._pause(0.05, 0.6)
 
+    def _words(self) -> None:
+        """Words in no order, from many people: only their sound says which they are."""
+        rng, store = self._rng, self._store
+        while self._room_left(5):
+            voice = self._voice if rng.random() < 0.4 else str(rng.choice(store.voices))
+            tract = self._tract
+            self._tract = tract if voice == self._voice else self._any_tract()
+            known = [word for word in store.words(voice) if word not in _MEANT]
+            if len(known) > 20:
+                words = rng.choice(known, size=int(rng.integers(3, 9)))
+                found = [(store.word(rng, voice, str(word)), str(word)) for word in words]
+                for piece, word in found:
+                    self._place([(*piece, word)])
+                    if rng.random() < 0.4:
+                        self._pause(0.02, 0.4)
+            self._tract = tract
+            self._pause(0.1, 0.8)
+
     # Video
 
     def _watch_count(self) -> None:
@@ -552,14 +571,15 @@ class ScriptWriter:
 
 
 THEMES = {
-    'cue': 0.24,
+    'cue': 0.22,
     'time': 0.15,
     'count': 0.1,
     'command': 0.14,
     'address': 0.03,
     'delegate': 0.07,
     'idle': 0.03,
-    'transcribe': 0.08,
+    'transcribe': 0.03,
+    'words': 0.13,
     'mixed': 0.06,
     'watch_count': 0.05,
     'watch_start_stop': 0.03,
