@@ -35,7 +35,7 @@ def write(take: Take, index: int) -> Sample:
     take.wait(2.2, 3.8)
     take.overlapping = True
     said = _event(take, task)
-    end_s = take.events[-1].frame / 50 if task == TASKS[0] else said.end_s
+    end_s = take.halted_s if task == TASKS[0] else said.end_s
     take.now = max(take.now, end_s) + _AFTER_S
     answer = {'stopped': 'stopped', 'yes': 'yes'}.get(said.clip.meaning.get('then', ''), '')
     return take.sample(

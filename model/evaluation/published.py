@@ -70,5 +70,8 @@ PUBLISHED = {
         'onsets in an hour that is not meant for it', '', (), 6, lower_is_better=True
     ),
     'Human-cue': Published('cues spoken by people', '%', (), 80),
+    'Human-false-onsets-per-hour': Published(
+        'onsets in an hour of people who talk to others', '', (), 6, lower_is_better=True
+    ),
     'Human-command': Published('commands spoken by people', '%', (), 80),
 }

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..session import DEFAULT_CHECKPOINT
-from . import acting, overlap, report, robustness, seeing, speaking_in_time, turn_taking
+from . import acting, overlap, people, report, robustness, seeing, speaking_in_time, turn_taking
 from .living import live
 from .models import MODELS, load_model
 from .plots import plot_onsets, plot_scores
@@ -30,7 +30,7 @@ from .studio import Studio
 
 SETS: dict[str, StandIn] = {
     each.name: each
-    for module in (speaking_in_time, seeing, turn_taking, overlap, acting, robustness)
+    for module in (speaking_in_time, seeing, turn_taking, overlap, acting, robustness, people)
     for each in module.SETS
 }
 Job = tuple[str, int]
@@ -116,10 +116,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     os.environ['OMP_NUM_THREADS'] = '1'
     begun = time.monotonic()
-    jobs = jobs_of(options.sets, options.quick)
     judged: list[dict] = []
     try:
         studio = Studio(options.bank, options.seed)
+        jobs = jobs_of(_possible(options.sets, studio), options.quick)
         with tqdm(total=len(jobs), unit='sample', dynamic_ncols=True, desc='eval') as bar:
             for each in judge_all(jobs, options.workers, options.bank, options.seed, options.model):
                 judged.append(each)
@@ -133,6 +133,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _write(options.output, scores, judged, notes)
     _show(scores, notes, options.output)
     return 0
+
+
+def _possible(names: Sequence[str], studio: Studio) -> list[str]:
+    """Without the sets whose recordings are not on this machine."""
+    of_people = {each.name for each in people.SETS}
+    if not of_people & set(names):
+        return list(names)
+    try:
+        people.recordings(studio.human_root)
+    except FileNotFoundError as error:
+        print(f'eval: without {", ".join(sorted(of_people))} ({error})', file=sys.stderr)
+        return [name for name in names if name not in of_people]
+    return list(names)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

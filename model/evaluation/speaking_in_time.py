@@ -83,7 +83,9 @@ def time_sample(take: Take, index: int) -> Sample:
     if category == 'until_stop':
         take.wait(0.8, max(0.9, min(period - 1.2, 2.0)))
         stop = take.say('interruption', lambda clip: clip.meaning['then'] == 'stopped')
-        expected.append(answer('stopped', stop.end_s))
+        early_s = stop.end_s - take.halted_s  # "quiet please" is acted on before it ends
+        due_s = answer('stopped', stop.end_s)
+        expected.append(Expected('stopped', due_s.earliest - early_s - TURN_S, due_s.latest))
         take.now = max(take.now + 1.2, due[-1] + period + 0.8)
     else:
         take.now += min(period / 2, 1.4)

@@ -30,12 +30,16 @@ class Studio:
         seed: Decides everything.
         voices: Only these; default: all test voices but `LEFT_OUT`.
 
+    Attributes:
+        human_root: Where the recordings of people are, if they are there.
+
     Raises:
         ValueError: There are no clips of test voices.
     """
 
     def __init__(self, bank_root: Path | str, seed: int = 0, voices: tuple[str, ...] = ()):
         self.bank, self.seed = Bank.load(bank_root, 'test'), seed
+        self.human_root = Path(bank_root).parent / 'human'
         self.robot = Bank.load(bank_root, 'robot')
         self.voices = tuple(
             v for v in self.bank.voices if (not voices and v not in LEFT_OUT) or v in voices

@@ -169,6 +169,12 @@ class Take:
             self.near.append((start_s, end_s))
         return Said(clip, start_s, end_s, ())
 
+    @property
+    def halted_s(self) -> float:
+        """End of the last word that told the robot to stop or to wait."""
+        frames = [e.frame for e in self.events if e.kind == 'interruption']
+        return frames[-1] / FRAMES_PER_S
+
     def type(self, text: str, kind: str, meaning: Mapping) -> float:
         """The user types a phrase; returns the time at which the micro-turn is over."""
         turn = int(self.now / TURN_S)
