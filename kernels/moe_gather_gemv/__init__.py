@@ -112,9 +112,7 @@ def moe(
         **tiling(hidden),
     )
     grid = (tokens, blocks(width, _BLOCK_SUM))
-    launch(
-        kernel.add_up, grid, parts_NAD, weights_NY, out_ND, width, chosen, shared, _BLOCK_SUM
-    )
+    launch(kernel.add_up, grid, parts_NAD, weights_NY, out_ND, width, chosen, shared, _BLOCK_SUM)
     return out_ND
 
 
