@@ -14,7 +14,7 @@ export LD_LIBRARY_PATH := $(VENV)/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo live test eval bench train report lint
+.PHONY: help setup demo live test eval bench train skills report lint
 
 help:  ## list the commands
 	@echo 'make COMMAND [ARGS="--more --options"]'
@@ -43,6 +43,10 @@ bench: setup  ## measure a step of the model on this machine
 
 train: setup  ## train the model anew
 	$(RUN) -m interaction_node.model.train $(ARGS)
+
+skills: setup  ## teach the robot the new skills, places and phrases of config/skills.yaml
+	@[ -x .venv-data/bin/python ] || scripts/setup_data.sh
+	OMP_NUM_THREADS=2 $(RUN) -m interaction_node.model.teach --skills '$(or $(SKILLS),config/skills.yaml)' $(ARGS)
 
 report: setup  ## make a page of a recording: make report BAG=folder [OUTPUT=folder]
 	@test -n '$(BAG)' || { echo 'say which recording: make report BAG=folder'; exit 2; }

@@ -26,6 +26,8 @@ _TABLES = {
 STOP = 'stop'
 PLACE = 'place'
 _LONGEST_JSON = 4096
+# What people say; only `make skills` reads it.
+_FOR_TEACHING = ('say', 'check')
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def _skill(name: str, row: dict[str, Any], words: Mapping[str, tuple[str, ...]])
     arguments = {
         key: _argument(key, entry, words) for key, entry in (row.get('arguments') or {}).items()
     }
-    known = {key: value for key, value in row.items() if key != 'arguments'}
+    known = {key: value for key, value in row.items() if key not in ('arguments', *_FOR_TEACHING)}
     if 'along' in known:
         known['along'] = {key: (float(x), float(y)) for key, (x, y) in known['along'].items()}
     skill = Skill(name=name, arguments=arguments, **known)

@@ -3,6 +3,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from interaction_node.skill_catalogue import Place, load_catalogue
 
 CATALOGUE = load_catalogue()
 NOW_S = 1000.0
+EXAMPLES = Path(__file__).parents[2] / 'examples'
 
 
 class Gate:
@@ -397,3 +399,17 @@ def test_faster_and_slower_change_the_motion_within_the_limits():
 def test_speeds_above_the_limits_are_told():
     with pytest.raises(ValueError, match=r'linear_mps is 0.25; expected above 0 and at most 0.2'):
         DriveSettings(linear_mps=0.25, max_linear_mps=0.2)
+
+
+def test_a_file_with_what_people_say_is_good_for_the_gate():
+    catalogue = load_catalogue(EXAMPLES / 'skills.yaml')
+    assert {'water(plant)', 'volume(percent)'} <= set(catalogue.signatures)
+    assert 'workshop' in catalogue.places
+    limits = ActionLimits(catalogue, LimitSettings())
+    decision = limits.decide(Wish('1', 'water', '{"plant": "lemon tree"}', 5.0), 5.1)
+    assert decision.allowed
+    assert decision.arguments == {'plant': 'lemon tree'}
+    refused = ActionLimits(catalogue, LimitSettings(allow=('wave',)))
+    assert refused.decide(Wish('1', 'water', '{"plant": "fern"}', 5.0), 5.1).reason == (
+        Reason.NOT_ALLOWED
+    )
