@@ -45,6 +45,7 @@ def preset(name: str, vocab: int) -> NetConfig:
                 full_window=768,
             ),
             video_hidden=128,
+            audio_conv=128,
         ),
         'tiny': NetConfig(
             TransformerConfig(
@@ -62,6 +63,7 @@ def preset(name: str, vocab: int) -> NetConfig:
             ),
             audio_hidden=48,
             video_hidden=16,
+            audio_conv=16,
         ),
     }
     if name not in presets:

@@ -28,6 +28,7 @@ class NetConfig:
         turn_frames: Mel frames in a micro-turn.
         audio_tokens: User-audio tokens in a micro-turn; divides `turn_frames`.
         audio_hidden: Hidden width of the audio front end.
+        audio_conv: Channels of its convolutions over time; 0 for none.
         clock_periods: Periods of the clock features; the shortest is 2 micro-turns.
         heard_slots: Words that may end in one micro-turn.
         video_hidden: Hidden width of the patch encoder; 0 for a network without eyes.
@@ -43,23 +44,53 @@ class NetConfig:
     heard_slots: int = 2
     video_hidden: int = 0
     video_patches: tuple[int, int] = (2, 3)
+    audio_conv: int = 0
 
 
 class AudioFrontEnd(nn.Module):
     """Merges mel frames into tokens: this token's frames and as many before them.
 
-    Levels are embedded linearly: a per-channel table whose rows lie on a line.
+    Levels are embedded linearly: a per-channel table whose rows lie on a line. Beside one
+    projection of all frames, two convolutions find a sound wherever in the token it lies.
+
+    Args:
+        frames: Mel frames of a token, with those before.
+        mels: Mel bins.
+        hidden: Hidden width of the projection.
+        width: Width of a token.
+        channels: Channels of the convolutions; 0 for none.
     """
 
-    def __init__(self, frames: int, mels: int, hidden: int, width: int):
+    def __init__(self, frames: int, mels: int, hidden: int, width: int, channels: int = 0):
         super().__init__()
+        self.frames, self.mels = frames, mels
         self.scale = nn.Linear(frames * mels, hidden)
         self.mix = nn.Linear(hidden, width, bias=False)
         self.norm = nn.RMSNorm(width, eps=1e-6)
+        self.conv1 = None
+        if channels:
+            # Linear layers on neighbouring frames are convolutions, and quick for few tokens.
+            self.conv1 = nn.Linear(3 * mels, channels)
+            self.conv2 = nn.Linear(3 * channels, channels)
+            self.gather = nn.Linear((frames - 4) * channels, width, bias=False)
+            nn.init.zeros_(self.gather.weight)
 
     def forward(self, levels_XK: Tensor) -> Tensor:
         """(..., frames * mels) levels in [-1, 1] -> (..., width)."""
-        return self.norm(self.mix(functional.gelu(self.scale(levels_XK), approximate='tanh')))
+        x = self.mix(functional.gelu(self.scale(levels_XK), approximate='tanh'))
+        if self.conv1 is not None:
+            x = x + self._sounds(levels_XK.unflatten(-1, (self.frames, self.mels)))
+        return self.norm(x)
+
+    def _sounds(self, levels_XFM: Tensor) -> Tensor:
+        x = functional.gelu(self.conv1(_triples(levels_XFM)), approximate='tanh')
+        x = functional.gelu(self.conv2(_triples(x)), approximate='tanh')
+        return self.gather(x.flatten(-2))
+
+
+def _triples(x_XFC: Tensor) -> Tensor:
+    """(..., F - 2, 3 C): every three neighbouring frames."""
+    return torch.cat([x_XFC[..., :-2, :], x_XFC[..., 1:-1, :], x_XFC[..., 2:, :]], dim=-1)
 
 
 class VideoFrontEnd(nn.Module):
@@ -112,7 +143,9 @@ class InteractionNet(nn.Module):
         width = config.transformer.width
         token_frames = config.turn_frames // config.audio_tokens
         self.transformer = Transformer(config.transformer)
-        self.user = AudioFrontEnd(2 * token_frames, config.mels, config.audio_hidden, width)
+        self.user = AudioFrontEnd(
+            2 * token_frames, config.mels, config.audio_hidden, width, config.audio_conv
+        )
         self.own = AudioFrontEnd(config.turn_frames, config.mels, config.audio_hidden // 3, width)
         self.clock = nn.Linear(2 * config.clock_periods, width, bias=False)
         self.heard = nn.Linear(width, config.heard_slots * config.transformer.vocab, bias=False)

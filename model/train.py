@@ -13,20 +13,23 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 import re
 import signal
 import time
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
 from .checkpoint import build_net, preset
+from .curves import draw_curves
 from .data.feed import Feed
 from .data.tensors import Batch
 from .interaction_net import InteractionNet
+from .parallel import Ranks
 from .tokens import default_vocabulary
 
 BOUNDARY_WEIGHT = 0.4
@@ -151,7 +154,9 @@ def _movement_loss(net: InteractionNet, h_BTD: Tensor, batch: dict[str, Tensor])
     return moving + phase.sum() / wanted[:, 2].sum().clamp(min=1)
 
 
-_MUON = re.compile(r'(qkvr_proj|o_proj|gate_up_proj|down_proj|mix|fold\d|merge)\.weight$')
+_MUON = re.compile(
+    r'(qkvr_proj|o_proj|gate_up_proj|down_proj|mix|conv\d|gather|fold\d|merge)\.weight$'
+)
 
 
 def build_optimisers(net: InteractionNet, rate: float) -> list[torch.optim.Optimizer]:
@@ -173,6 +178,18 @@ def build_optimisers(net: InteractionNet, rate: float) -> list[torch.optim.Optim
     ]
 
 
+class _Step(nn.Module):
+    """Network and losses in one module: what several processes compute side by side."""
+
+    def __init__(self, net: InteractionNet, boundaries: Tensor):
+        super().__init__()
+        self.net = net
+        self.register_buffer('boundaries', boundaries, persistent=False)
+
+    def forward(self, batch: dict[str, Tensor], heard_weight: float) -> Losses:
+        return compute_losses(self.net, batch, self.boundaries, heard_weight)
+
+
 class Trainer:
     """State of a training run: weights, their average, optimiser, step count.
 
@@ -180,11 +197,11 @@ class Trainer:
         folder: Where checkpoints and curves go.
         preset_name: Preset of a new run; a run that exists in `folder` is resumed.
         learning_rate: Peak learning rate.
-        device: Where to train.
+        ranks: The processes that train together, and where.
     """
 
-    def __init__(self, folder: Path, preset_name: str, learning_rate: float, device: str):
-        self.folder, self.device = folder, torch.device(device)
+    def __init__(self, folder: Path, preset_name: str, learning_rate: float, ranks: Ranks):
+        self.folder, self.device, self.ranks = folder, ranks.device, ranks
         self.config = preset(preset_name, len(default_vocabulary()))
         self.net = build_net(self.config).to(self.device)
         self.average = build_net(self.config).to(self.device)
@@ -197,6 +214,7 @@ class Trainer:
         ids = default_vocabulary().ids
         self.boundaries = torch.zeros(len(ids), dtype=torch.bool, device=self.device)
         self.boundaries[[ids['<silent>'], ids['<speak>']]] = True
+        self._model = ranks.together(_Step(self.net, self.boundaries))
 
     @property
     def path(self) -> Path:
@@ -217,6 +235,8 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the checkpoint; a crash while writing leaves the old one."""
+        if not self.ranks.is_first:
+            return
         fresh = self.path.with_suffix('.new')
         torch.save(
             {
@@ -245,7 +265,7 @@ class Trainer:
             for group in optimiser.param_groups:
                 group['lr'] = rate
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            losses = compute_losses(self.net, tensors, self.boundaries, heard_weight)
+            losses = self._model(tensors, heard_weight)
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         for optimiser in self.optimisers:
@@ -282,12 +302,13 @@ def train(arguments: argparse.Namespace) -> None:
     """Trains for some minutes and leaves checkpoint and curves."""
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
-    trainer = Trainer(arguments.folder, arguments.preset, arguments.rate, arguments.device)
+    ranks = Ranks(arguments.device)
+    trainer = Trainer(arguments.folder, arguments.preset, arguments.rate, ranks)
     if arguments.compile:
         compile_net(trainer.net)
     feed = Feed(
         arguments.bank,
-        arguments.seed + trainer.step,
+        arguments.seed + trainer.step + 1_000_003 * ranks.rank,
         arguments.tokens,
         arguments.variants,
         arguments.refresh_minutes * 60,
@@ -295,15 +316,23 @@ def train(arguments: argparse.Namespace) -> None:
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     signal.signal(signal.SIGINT, lambda *_: stop.append(True))
-    curves = (arguments.folder / 'curves.jsonl').open('a', encoding='utf-8')
+    rows = arguments.folder / 'curves.jsonl'
+    curves = (rows if ranks.is_first else Path(os.devnull)).open('a', encoding='utf-8')
     begun = last_save = time.monotonic()
     total_s = arguments.minutes * 60
-    bar = tqdm(total=round(total_s), unit='s', desc='training', smoothing=0)
+    bar = tqdm(
+        total=round(total_s), unit='s', desc='training', smoothing=0, disable=not ranks.is_first
+    )
     sums: dict[str, float] = {}
     since = 0
-    while not stop and (elapsed := time.monotonic() - begun) < total_s:
-        decay_s = arguments.decay_minutes * 60
+    decay_s = arguments.decay_minutes * 60
+    while True:
+        elapsed = time.monotonic() - begun
         decay = max(0.0, (elapsed - (total_s - decay_s)) / decay_s) if decay_s else 0.0
+        # One process decides for all: they must take the same steps.
+        decay = ranks.agree(-1.0 if stop or elapsed >= total_s else decay)
+        if decay < 0:
+            break
         started = time.monotonic()
         batch = feed.next()
         waited = time.monotonic() - started
@@ -334,10 +363,16 @@ def train(arguments: argparse.Namespace) -> None:
             sums, since = {}, 0
         if time.monotonic() - last_save > arguments.save_minutes * 60:
             trainer.save()
+            if ranks.is_first:
+                draw_curves(rows, rows.with_suffix('.png'))
             last_save = time.monotonic()
     trainer.save()
+    curves.close()
+    if ranks.is_first:
+        draw_curves(rows, rows.with_suffix('.png'))
     feed.close()
     bar.close()
+    ranks.close()
 
 
 def main() -> None:
