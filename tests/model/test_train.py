@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer: in one process, in two, resumed; and its curves."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+from burst_bank import write_burst_bank
+
+from interaction_node.model.curves import draw_curves
+from interaction_node.model.parallel import Ranks
+
+ROOT = Path(__file__).parents[2]
+SIDE_BY_SIDE = ROOT / 'tests' / 'support' / 'train_side_by_side.py'
+
+
+@pytest.fixture(scope='module')
+def bank(tmp_path_factory):
+    return write_burst_bank(tmp_path_factory.mktemp('trained') / 'bank', each=4)
+
+
+def torchrun(*arguments):
+    """Two processes on the CPU, as the documentation says."""
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+    command += ['--nproc-per-node', '2', *map(str, arguments)]
+    environment = os.environ | {'OMP_NUM_THREADS': '1'}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=500)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_processes_learn_as_one_and_go_on_where_they_stopped(bank, tmp_path):
+    runs = []
+    for seed in (0, 5):  # the second run's own weights must not matter
+        torchrun(SIDE_BY_SIDE, bank, tmp_path, seed)
+        runs.append([json.loads((tmp_path / f'rank{i}.json').read_text()) for i in (0, 1)])
+    for rank, facts in enumerate(runs[0]):
+        assert facts['pictures'] == bool(rank)
+        assert facts['own_gradients_differ']
+        assert facts['gradients_equal']
+        assert facts['gradients_are_the_mean']
+        assert facts['weights_equal']
+        assert facts['averages_equal']
+        assert facts['losses'][-1] < facts['losses'][0] - 0.1
+    for first, second in zip(*runs, strict=True):
+        assert first['first_step'] == 0
+        assert second['first_step'] == len(first['losses'])
+        assert second['weights_equal']
+        # It goes on from what it had learned, not from the beginning.
+        assert second['losses'][0] < first['losses'][len(first['losses']) // 2]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_command_under_torchrun(bank, tmp_path):
+    module = ['-m', 'interaction_node.model.train', '--preset', 'tiny', '--bank', bank]
+    limits = ['--minutes', 0.1, '--tokens', 1600, '--variants', 1, '--threads', 1]
+    steps = []
+    for _ in range(2):
+        torchrun(*module, *limits, '--device', 'cpu', '--folder', tmp_path)
+        state = torch.load(tmp_path / 'state.pt', weights_only=True)
+        steps.append(state['step'])
+    assert 0 < steps[0] < steps[1]
+
+
+def test_one_process_needs_no_group(monkeypatch):
+    for name in ('WORLD_SIZE', 'RANK'):
+        monkeypatch.delenv(name, raising=False)
+    ranks = Ranks('cpu')
+    module = torch.nn.Linear(2, 2)
+    assert ranks.is_first
+    assert ranks.together(module) is module
+    assert ranks.agree(0.25) == 0.25
+    ranks.close()
+
+
+def test_curves_become_a_picture(tmp_path):
+    rows = tmp_path / 'curves.jsonl'
+    names = ('out', 'boundary', 'heard', 'out_correct', 'heard_correct', 'step_s', 'wait_s')
+    lines = [json.dumps({'step': 20 * i} | dict.fromkeys(names, 1 / (i + 1))) for i in range(9)]
+    rows.write_text(lines[0] + '\n')
+    picture = tmp_path / 'curves.png'
+    draw_curves(rows, picture)
+    assert not picture.exists()
+    rows.write_text('\n'.join(lines) + '\n{"step": 1')
+    draw_curves(rows, picture)
+    drawn = cv2.imread(str(picture))
+    assert drawn.shape[0] > 300
+    assert drawn.std() > 5
