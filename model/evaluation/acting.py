@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from .. import metrics
@@ -36,7 +37,7 @@ def command_sample(take: Take, index: int) -> Sample:
         category,
         wanted=[(s.clip.meaning['skill'], dict(s.clip.meaning['arguments'])) for s in said],
         ends=[s.end_s for s in said],
-        unseen=bool(said) and all(s.clip.text_split == 'test' for s in said),
+        unseen=bool(said) and all(s.clip.text_split == take.studio.split for s in said),
     )
 
 
@@ -76,7 +77,7 @@ def score_command(judged: Sequence[dict]) -> list[Score]:
 def delegate_sample(take: Take, index: int) -> Sample:
     """A question for the planner; the result comes in silence, after a command, or in talk."""
     category = _WAITING[index % len(_WAITING)]
-    asked = take.say('delegate', lambda clip: clip.text_split == 'test')
+    asked = take.say('delegate', lambda clip: clip.text_split == take.studio.split)
     expected, wanted = [answer('one moment', asked.end_s)], []
     take.wait(1.8, 3.0)
     if category == 'command':
@@ -87,7 +88,7 @@ def delegate_sample(take: Take, index: int) -> Sample:
     result = _result(take)
     if category == 'talk':
         start_s = take.now
-        said = take.say('chatter', lambda clip: clip.duration_s > 1.5)
+        said = take.say('chatter', lambda clip: clip.duration_s > 1.2)
         after_s, take.now = take.now, start_s + float(take.rng.uniform(0.3, 0.8))
         take.deliver(result)
         ready_s = said.end_s
@@ -109,9 +110,8 @@ def delegate_sample(take: Take, index: int) -> Sample:
 def _result(take: Take) -> str:
     """A short planner's result whose text was kept out of training."""
     found = take.studio.robot
-    texts = sorted(
-        {c.text for c in found if c.kind == 'robot_open' and c.text_split == 'test'},
-    )
+    split = take.studio.split
+    texts = sorted({c.text for c in found if (c.kind, c.text_split) == ('robot_open', split)})
     short = [text for text in texts if len(text.split()) <= 9]
     return str(take.rng.choice(short or texts or ['the train leaves at nine']))
 
@@ -144,8 +144,8 @@ def judge_delegate(sample: Sample, lived: Lived) -> dict:
 
 
 def _share(wanted: Sequence[str], got: Sequence[str]) -> float:
-    left = list(got)
-    return sum(left.remove(w) is None for w in wanted if w in left) / max(1, len(wanted))
+    both = Counter(wanted) & Counter(got)
+    return both.total() / max(1, len(wanted))
 
 
 def score_delegate(judged: Sequence[dict]) -> list[Score]:

@@ -23,6 +23,7 @@ QUIET_S = 0.6  # after the interrupting word: two micro-turns and the rest of a 
 ANSWER_S = (-0.3, 1.2)
 _AFTER_S = 3.2
 _SLOWEST_S = 1.7  # between two numbers of a count that goes on
+_WHOLE_S = 0.8  # that a number may take
 
 
 def write(take: Take, index: int) -> Sample:
@@ -97,10 +98,12 @@ def goes_on(words: Sequence[Word], start_s: float, sample: Sample) -> bool:
     counted = numbers(words)
     before = [i for i, (t, _) in enumerate(counted) if t < start_s]
     rest = counted[before[-1] :] if before else []
-    steps = [b[1] - a[1] for a, b in pairwise(rest)]
-    gaps = [b[0] - a[0] for a, b in pairwise(rest)]
     to_the_end = bool(rest) and rest[-1][0] > sample.duration_s - _SLOWEST_S
-    return to_the_end and set(steps) == {sample.truth['step']} and max(gaps) <= _SLOWEST_S
+    # The end of the sample may cut a number of two words.
+    whole = [(t, number) for t, number in rest if t < sample.duration_s - _WHOLE_S]
+    steps = {b[1] - a[1] for a, b in pairwise(whole)}
+    gaps = [b[0] - a[0] for a, b in pairwise(whole)]
+    return to_the_end and steps == {sample.truth['step']} and max(gaps) <= _SLOWEST_S
 
 
 def score(judged: Sequence[dict]) -> list[Score]:

@@ -65,7 +65,7 @@ def _bind(take: Take, category: str) -> tuple[str, str]:
         return cue, text
     chance = Random(int(take.rng.integers(2**31)))
     while True:
-        phrase = draw_phrase('cue_set', chance, 'test')
+        phrase = draw_phrase('cue_set', chance, take.studio.split)
         if len(phrase.meaning['cues']) == 1:
             take.type(phrase.text, 'cue_set', phrase.meaning)
             ((cue, text),) = phrase.meaning['cues']
@@ -121,8 +121,6 @@ def score_talk(judged: Sequence[dict]) -> list[Score]:
 
 
 CUE = StandIn('Human-cue', 80, cue_sample, judge, score_cue, 4, 8)
-COMMAND = StandIn(
-    'Human-command', 7 * _COMMANDS_EACH, command_sample, judge_command, score_command, 7, 4
-)
+COMMAND = StandIn('Human-command', _COMMANDS, command_sample, judge_command, score_command, 7, 4)
 TALK = StandIn('Human-false-onsets-per-hour', 15, talk_sample, judge_idle, score_talk, 1, 60)
 SETS = (CUE, COMMAND, TALK)

@@ -21,7 +21,7 @@ def plot_scores(path: Path, scores: Sequence[Score]) -> None:
     plt = _pyplot()
     shown = [s for s in scores if s.name in PUBLISHED and np.isfinite(s.value)]
     rows = max(1, -(-len(shown) // _COLUMNS))
-    figure, axes = plt.subplots(rows, _COLUMNS, figsize=(13, 2.3 * rows + 0.6), squeeze=False)
+    figure, axes = plt.subplots(rows, _COLUMNS, figsize=(13, 1.9 * rows + 0.6), squeeze=False)
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
     for axis, score in zip(axes.flat, shown, strict=False):
@@ -36,7 +36,7 @@ def plot_scores(path: Path, scores: Sequence[Score]) -> None:
 
 def _panel(axis, score: Score) -> None:
     known = PUBLISHED[score.name]
-    names = [f'ours ({score.name})', *(name for name, _ in known.systems)]
+    names = ['ours (stand-in)', *(name for name, _ in known.systems)]
     values = [score.value, *(value for _, value in known.systems)]
     at = np.arange(len(names))[::-1]
     colours = [_OURS, *[_OTHERS] * len(known.systems)]
@@ -48,8 +48,8 @@ def _panel(axis, score: Score) -> None:
     if known.target is not None:
         axis.axvline(known.target, color=_AIM, lw=1.2, ls='--')
     axis.set_yticks(at, names, fontsize=8)
-    better = 'lower is better' if known.lower_is_better else ''
-    axis.set_title(f'{known.title}  {better}', fontsize=9, loc='left')
+    better = ' (less is better)' if known.lower_is_better else ''
+    axis.set_title(f'{score.name}\n{known.title}{better}', fontsize=8.5, loc='left')
     axis.set_xlabel(known.unit, fontsize=8)
     axis.spines[['top', 'right']].set_visible(False)
     top = (

@@ -35,11 +35,11 @@ def _finite(value: float) -> float | None:
 def unflat(numbers: dict) -> list[Score]:
     """Scores from the dictionary that `flat` makes."""
     names = [name for name in numbers if f'{name}.n' in numbers]
-    return [
-        Score(name, *(_number(numbers[key]) for key in (name,)), int(numbers[f'{name}.n']),
-              _number(numbers[f'{name}.low']), _number(numbers[f'{name}.high']))
-        for name in names
-    ]  # fmt: skip
+    scores = []
+    for name in names:
+        value, low, high = (_number(numbers[key]) for key in (name, f'{name}.low', f'{name}.high'))
+        scores.append(Score(name, value, int(numbers[f'{name}.n']), low, high))
+    return scores
 
 
 def _number(value: float | None) -> float:
@@ -54,22 +54,28 @@ def table(scores: Sequence[Score], parts: bool = True) -> str:
         parts: Whether the parts of the sets have lines too.
     """
     lines = [
-        '| stand-in set | ours | 95 % interval | n | aim | published, on the real set |',
+        '| set | ours | 95 % interval | n | aim | published, on the real set |',
         '|---|---|---|---|---|---|',
     ]
+    names = [score.name for score in scores]
     for score in scores:
         known = PUBLISHED.get(score.name)
         if known is None and not parts:
             continue
-        name = f'**{score.name}**' if known else score.name.replace('.', ' · ', 1)
-        if score.name.startswith('FDB-v1.5') and not known:
-            name = 'FDB-v1.5-syn · ' + score.name.removeprefix('FDB-v1.5-syn.')
+        name = f'**{score.name}**' if known else _part(score.name, names)
         value = f'**{shown(score.value, score)}**' if known else shown(score.value, score)
         interval = f'{shown(score.low, score)} – {shown(score.high, score)}'
         lines.append(
             f'| {name} | {value} | {interval} | {score.n} | {_aim(known)} | {_others(known)} |'
         )
     return '\n'.join(lines) + '\n'
+
+
+def _part(name: str, names: Sequence[str]) -> str:
+    """'Set · part' for a part of one of the sets."""
+    sets = [each for each in names if name.startswith(f'{each}.')]
+    whole = max(sets, key=len, default='')
+    return f'{whole} · {name.removeprefix(whole + ".")}' if whole else name
 
 
 def shown(value: float, score: Score) -> str:

@@ -42,11 +42,12 @@ class Worker:
     Args:
         bank: Folder of the phrase bank.
         seed: Decides the samples.
+        split: 'test' or 'val'.
         model: As in `models.load_model`.
     """
 
-    def __init__(self, bank: Path, seed: int, model: str):
-        self.studio, self.model = Studio(bank, seed), load_model(model)
+    def __init__(self, bank: Path, seed: int, split: str, model: str):
+        self.studio, self.model = Studio(bank, seed, split), load_model(model)
 
     def score(self, job: Job) -> dict:
         """Lives through one sample; returns a JSON-ready judgement."""
@@ -70,9 +71,9 @@ class Worker:
 _worker: Worker | None = None
 
 
-def _start(bank: Path, seed: int, model: str) -> None:
+def _start(*settings) -> None:
     global _worker  # one for the process: a pool has no other place for it
-    _worker = Worker(bank, seed, model)
+    _worker = Worker(*settings)
 
 
 def _score(job: Job) -> dict:
@@ -80,10 +81,12 @@ def _score(job: Job) -> dict:
     return _worker.score(job)
 
 
-def jobs_of(names: Sequence[str], quick: bool) -> list[Job]:
+def jobs_of(names: Sequence[str], quick: bool, most: int | None = None) -> list[Job]:
     """Samples to live through, the long ones first."""
     sets = sorted((SETS[name] for name in names), key=lambda s: -s.weight)
-    return [(s.name, i) for s in sets for i in range(s.quick if quick else s.size)]
+    return [
+        (s.name, i) for s in sets for i in range(min(s.quick if quick else s.size, most or s.size))
+    ]
 
 
 def judge_all(jobs: Sequence[Job], workers: int, *settings) -> Iterator[dict]:
@@ -106,9 +109,9 @@ def count_up(judged: Sequence[dict]) -> list[Score]:
 
 
 def step_times(judged: Sequence[dict]) -> dict[str, float]:
-    """Median and 99th percentile of the steps, milliseconds, as they were on this machine."""
+    """Median and 99th percentile of the processor time of the steps, milliseconds."""
     steps = np.concatenate([each['step_ms'] for each in judged])
-    return {f'step_ms_p{p}': round(float(np.percentile(steps, p)), 2) for p in (50, 99)}
+    return {f'step_cpu_ms_p{p}': round(float(np.percentile(steps, p)), 2) for p in (50, 99)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,10 +121,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun = time.monotonic()
     judged: list[dict] = []
     try:
-        studio = Studio(options.bank, options.seed)
-        jobs = jobs_of(_possible(options.sets, studio), options.quick)
+        studio = Studio(options.bank, options.seed, options.split)
+        jobs = jobs_of(_possible(options.sets, studio), options.quick, options.samples)
+        settings = (options.bank, options.seed, options.split, options.model)
         with tqdm(total=len(jobs), unit='sample', dynamic_ncols=True, desc='eval') as bar:
-            for each in judge_all(jobs, options.workers, options.bank, options.seed, options.model):
+            for each in judge_all(jobs, options.workers, *settings):
                 judged.append(each)
                 bar.set_postfix_str(each['set'])
                 bar.update()
@@ -167,6 +171,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--quick', action='store_true', help='a few samples of each: a smoke run, no scores')
     add('--bank', type=Path, default=Path('.cache/bank'), help='phrase bank (default: %(default)s)')
     add('--workers', type=int, default=2, help='processes (default: %(default)s)')
+    add('--split', default='test', choices=['test', 'val'], help='val: while a model is trained')
+    add('--samples', type=int, help='at most so many of each set: a quicker look')
     add('--seed', type=int, default=0, help='decides the samples')
     add('--output', type=Path, default=Path('out/eval'))
     return parser.parse_args(arguments)
@@ -179,11 +185,13 @@ def _notes(options, studio: Studio, judged: Sequence[dict], took_s: float) -> li
     notes = [
         f'Model: `{Path(model).name}`, greedy. {len(judged)} samples, {hours:.1f} hours of sound, '
         f'lived through in {took_s / 60:.1f} minutes; seed {options.seed}.',
-        f'Voices that were not trained on: {", ".join(studio.voices)} ({len(studio.bank)} clips).',
-        f'Steps: median {steps["step_ms_p50"]} ms, 99th percentile {steps["step_ms_p99"]} ms.',
+        f'Voices of the {studio.split} split, which are not trained on: {", ".join(studio.voices)} '
+        f'({len(studio.bank)} clips).',
+        f'Processor time of a step: median {steps["step_cpu_ms_p50"]} ms, 99th percentile '
+        f'{steps["step_cpu_ms_p99"]} ms.',
     ]
-    if options.quick:
-        notes.append('**A smoke run with a few samples of each set: these are no scores.**')
+    if options.quick or options.samples or options.split != 'test':
+        notes.append('**Not the whole test sets: a quick look, no scores.**')
     return notes
 
 

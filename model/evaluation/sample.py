@@ -74,7 +74,7 @@ class Lived:
         acts: (end of the micro-turn in which it was decided, skill, arguments).
         goals: (likewise, goal) of the plan requests.
         heard: (likewise, word) of what it understood.
-        step_ms: Length of every step.
+        step_ms: Processor time of every step.
     """
 
     pcm: np.ndarray

@@ -9,7 +9,7 @@ from random import Random
 from .. import metrics
 from ..data.phrases import sample
 from ..data.scenes import Bout, SceneScript, Thing
-from ..metrics import voiced_segments
+from ..metrics import Word
 from ..tokens import number_words
 from .sample import Lived, Sample
 from .scoring import Score, macro, mean, numbers, rate
@@ -28,7 +28,7 @@ def _ask(take: Take, kind: str, where: Callable[[Mapping], bool]) -> Mapping:
         return take.say(kind, lambda clip: where(clip.meaning)).clip.meaning
     chance = Random(int(take.rng.integers(2**31)))
     while True:
-        phrase = sample(kind, chance, 'test')
+        phrase = sample(kind, chance, take.studio.split)
         if where(phrase.meaning):
             take.type(phrase.text, kind, phrase.meaning)
             return phrase.meaning
@@ -118,7 +118,8 @@ def trigger_sample(take: Take, index: int) -> Sample:
     elif category == 'light':
         scene.light_green = frame
     else:
-        scene.things.append(Thing(*see.split(), frame))
+        colour, shape = see.split()
+        scene.things.append(Thing(colour, shape, frame))
     if category != 'person' and take.rng.random() < 0.3:
         scene.movement = str(take.rng.choice(MOVEMENTS))
     take.see(take.now + 0.08, text)
@@ -142,11 +143,20 @@ def reply_score(said: str, wanted: str) -> int:
     return int(len(set(mine[3:]) & set(right[3:])) > 0)
 
 
+def _segments(words: Sequence[Word]) -> list[tuple[float, str]]:
+    """(onset, text) of what was said without a pause."""
+    segments = metrics.voiced_segments(words, 0.6)
+    return [(s[0].start, ' '.join(w.text for w in s)) for s in segments]
+
+
 def judge_trigger(sample: Sample, lived: Lived) -> dict:
     """PAUC of the replies within the span; whether the only reply was the right one."""
     t0, t1 = sample.truth['span']
-    said = [(s[0].start, ' '.join(w.text for w in s)) for s in voiced_segments(lived.words, 0.6)]
-    replies = [(t, reply_score(text, sample.truth['text'])) for t, text in said if t0 <= t <= t1]
+    replies = [
+        (t, reply_score(text, sample.truth['text']))
+        for t, text in _segments([w for w in lived.words if t0 <= w.start <= t1])
+    ]
+    said = _segments(lived.words)
     exact = [(t >= t0, text) for t, text in said] == [(True, sample.truth['text'])]
     return {
         'pauc': metrics.pauc((t0, t1), replies),

@@ -28,25 +28,24 @@ class Studio:
     Args:
         bank_root: Folder of the phrase bank.
         seed: Decides everything.
-        voices: Only these; default: all test voices but `LEFT_OUT`.
+        split: 'test', or 'val' for a look at a model that is being trained.
 
     Attributes:
         human_root: Where the recordings of people are, if they are there.
 
     Raises:
-        ValueError: There are no clips of test voices.
+        ValueError: There are no voices of the split.
     """
 
-    def __init__(self, bank_root: Path | str, seed: int = 0, voices: tuple[str, ...] = ()):
-        self.bank, self.seed = Bank.load(bank_root, 'test'), seed
+    def __init__(self, bank_root: Path | str, seed: int = 0, split: str = 'test'):
+        self.bank, self.seed = Bank.load(bank_root, split), seed
+        self.split = split
         self.human_root = Path(bank_root).parent / 'human'
         self.robot = Bank.load(bank_root, 'robot')
-        self.voices = tuple(
-            v for v in self.bank.voices if (not voices and v not in LEFT_OUT) or v in voices
-        )
+        self.voices = tuple(voice for voice in self.bank.voices if voice not in LEFT_OUT)
         if not self.voices:
             raise ValueError(
-                f'{bank_root} has no clips of test voices; docs/data.md says how to build the '
+                f'{bank_root} has no voices of the {split} split; docs/data.md says how to build a '
                 'phrase bank'
             )
         natural = [self.bank[self.bank.indices(voice=v)[0]].natural for v in self.voices]
@@ -64,7 +63,7 @@ class Studio:
     def clips(self, kind: str, voice: str) -> list[Clip]:
         """What a voice says of a kind, without texts that were trained."""
         found = (self.bank[i] for i in self.bank.indices(kind, voice))
-        return [clip for clip in found if clip.text_split in ('test', 'shared')]
+        return [clip for clip in found if clip.text_split in (self.split, 'shared')]
 
 
 def levelled(clip: Clip) -> np.ndarray:

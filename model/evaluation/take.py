@@ -101,7 +101,7 @@ class Take:
             MissingClipError: The voice has none.
         """
         found = [c for c in self.studio.clips(kind, voice or self.voice) if where(c)]
-        unseen = [c for c in found if c.text_split == 'test']
+        unseen = [c for c in found if c.text_split == self.studio.split]
         if unseen and self.rng.random() < _UNSEEN_SHARE:
             found = unseen
         if not found:

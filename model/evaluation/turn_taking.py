@@ -47,7 +47,7 @@ def human_onsets(count: int = 1000) -> np.ndarray:
     return np.where(quantile < 1 - share, overlap, gap)
 
 
-HUMAN_S = human_onsets()
+HUMAN_S = human_onsets().tolist()
 
 
 def write(take: Take, index: int) -> Sample:
@@ -153,7 +153,7 @@ def judge_words(task: str, truth: dict, words: Sequence[metrics.Word], duration_
     if task.startswith('pause'):
         return {'taken': metrics.takes_over(words), 'silent': not words}
     after = [w for w in words if task == 'turn' or w.start >= truth['end_s']]
-    judged = {'taken': metrics.takes_over(after), 'onset_s': None, 'relevant': None}
+    judged: dict = {'taken': metrics.takes_over(after), 'onset_s': None, 'relevant': None}
     if judged['taken']:
         judged['onset_s'] = round(min(w.start for w in after) - truth['end_s'], 3)
         judged['latency_s'] = metrics.response_latency_s(after, truth['end_s'])
@@ -200,7 +200,7 @@ def _distance(name: str, onsets_s: Sequence[float]) -> Score:
     if not onsets_s:
         return Score(name, float('nan'), 0, float('nan'), float('nan'))
     rng, data = np.random.default_rng(0), np.asarray(onsets_s)
-    draws = [data[rng.integers(0, len(data), len(data))] for _ in range(500)]
+    draws = [data[rng.integers(0, len(data), len(data))].tolist() for _ in range(500)]
     low, high = np.percentile([metrics.onset_distance_s(d, HUMAN_S) for d in draws], [2.5, 97.5])
     value = metrics.onset_distance_s(onsets_s, HUMAN_S)
     return Score(name, value, len(data), float(low), float(high))
