@@ -35,8 +35,10 @@ test: setup  ## run all tests
 	  echo 'once more, what failed:'; \
 	  OMP_NUM_THREADS=1 $(RUN) -m pytest tests --timeout $(TEST_TIMEOUT_S) --last-failed $(ARGS); }
 
-eval: setup  ## score the model in closed loop with held-out voices (needs the phrase bank, docs/data.md)
-	$(RUN) -m interaction_node.model.closed_loop --split test --output out/eval/closed_loop.json $(ARGS)
+eval: setup  ## score the model on stand-in test sets (the first time, it makes the test voices' phrases)
+	@test -e .cache/bank/test || scripts/build_test_bank.sh
+	@scripts/fetch_human_speech.sh || true
+	$(RUN) -m interaction_node.model.evaluation.run $(ARGS)
 
 bench: setup  ## measure a step of the model on this machine
 	$(RUN) benchmarks/run.py $(ARGS)
