@@ -15,7 +15,7 @@ import torch
 from interaction_node.kernels.flow_step import reference
 from interaction_node.kernels.launch import ROWS, launch, power_of_two, runs_kernels
 
-BLOCK_IN = 32
+BLOCK_OUT, BLOCK_IN = 64, 64
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,13 @@ def flow_step(
     out, end = torch.empty_like(x_BTF), x_BTF.new_empty(batch)
     # Rows that are only padding are read, too.
     wide = max(3 * width, features)
-    scratch = x_BTF.new_zeros(batch, 2, ROWS, wide, dtype=dtype)
-    args = (*inputs[:3], memory_ok_BM.to(torch.int8), weights.matrices_LX, weights.vectors_LX)
+    operands = x_BTF.new_zeros(batch, ROWS, wide, dtype=dtype)
+    products = x_BTF.new_empty(batch, ROWS, wide, dtype=torch.float32)
+    args = (*inputs[:3], memory_ok_BM.to(torch.int32), weights.matrices_LX, weights.vectors_LX)
     args += (weights.frame_in_WF, weights.frame_table_TW, weights.out_FW, weights.tail_X)
-    args += (scratch, out, end, remembered, rate)
+    args += (operands, products, out, end, remembered, rate)
     sizes = (frames, features, width, layers, weights.heads, wide, power_of_two(width, 16))
     pads = (power_of_two(features, 16), power_of_two(width // weights.heads, 16))
-    pads += (power_of_two(max(remembered, 64)), ROWS, BLOCK_IN)
+    pads += (power_of_two(max(remembered, 64)), ROWS, BLOCK_OUT, BLOCK_IN)
     launch(kernel.flow_step, (batch,), *args, *sizes, *pads, num_warps=8)
     return out, end

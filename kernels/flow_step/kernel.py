@@ -2,10 +2,10 @@
 """One Euler step of the flow head in one launch: a program makes the block of one speaker.
 
 The head is small and its layers depend on each other, so that launches would cost more than the
-arithmetic. The residual stream stays in registers; what a product needs goes through `scratch`,
-which no other program touches.
+arithmetic. The residual stream stays in registers; what goes into a product and what comes out of
+it goes through memory that no other program touches: `operands` and, in fp32, `products`.
 
-Dims: M rows (frames, padded), W width, C padded width, F features, N keys.
+Dims: M rows (frames, padded), W width, F features, N keys.
 """
 
 import triton
@@ -24,12 +24,39 @@ def layer_norm(x, ok, WIDTH: tl.constexpr):
 
 
 @triton.jit
-def hand_over(scratch, y, row, at, ok, stride):
-    """Writes rows to scratch memory for every thread to read."""
+def hand_over(operands, y, row, at, ok, WIDE: tl.constexpr):
+    """Writes rows to memory for every thread of the program to read."""
     tl.debug_barrier()
-    place = scratch + row[:, None] * stride + at[None, :]
-    tl.store(place, y.to(scratch.dtype.element_ty), mask=ok[None, :])
+    place = operands + row[:, None] * WIDE + at[None, :]
+    tl.store(place, y.to(operands.dtype.element_ty), mask=ok[None, :])
     tl.debug_barrier()
+
+
+@triton.jit
+def project(
+    operands,
+    weight,
+    products,
+    row,
+    IN: tl.constexpr,
+    OUT: tl.constexpr,
+    WIDE: tl.constexpr,
+    BLOCK_OUT: tl.constexpr,
+    BLOCK_IN: tl.constexpr,
+):
+    """Writes products = operands @ weight.T for every thread of the program to read."""
+    for begin in range(0, OUT, BLOCK_OUT):
+        column = begin + tl.arange(0, BLOCK_OUT)
+        ok = column < OUT
+        y = dot_rows(operands + row * WIDE, row >= 0, weight + column * IN, ok, IN, BLOCK_IN)
+        tl.store(products + row[:, None] * WIDE + column[None, :], y, mask=ok[None, :])
+    tl.debug_barrier()
+
+
+@triton.jit
+def rows_of(products, row, at, ok, WIDE: tl.constexpr):
+    """Reads rows that `project` wrote."""
+    return tl.load(products + row[:, None] * WIDE + at[None, :], mask=ok[None, :], other=0.0)
 
 
 @triton.jit
@@ -38,10 +65,10 @@ def attend(
     keys,
     out,
     row,
-    q_stride,
-    key_stride,
     key_ok,
     count,
+    WIDE: tl.constexpr,
+    KEY_STRIDE: tl.constexpr,
     WIDTH: tl.constexpr,
     HEADS: tl.constexpr,
     HEAD_PAD: tl.constexpr,
@@ -49,24 +76,39 @@ def attend(
 ):
     """Attends head by head; keys lie in the first WIDTH of each row, values in the next."""
     head_width: tl.constexpr = WIDTH // HEADS
+    dtype = out.dtype.element_ty
     channel, key = tl.arange(0, HEAD_PAD), tl.arange(0, KEYS_PAD)
     inside = channel < head_width
     seen = (key < count) & (key_ok != 0)
     for head in range(HEADS):
         at = head * head_width + channel
-        q = tl.load(query + row[:, None] * q_stride + at[None, :], mask=inside[None, :], other=0.0)
-        place = keys + key[:, None] * key_stride + at[None, :]
+        q = rows_of(query, row, at, inside, WIDE).to(dtype)
+        place = keys + key[:, None] * KEY_STRIDE + at[None, :]
         there = (key < count)[:, None] & inside[None, :]
-        k = tl.load(place, mask=there, other=0.0)
-        v = tl.load(place + WIDTH, mask=there, other=0.0)
+        k = tl.load(place, mask=there, other=0.0).to(dtype)
+        v = tl.load(place + WIDTH, mask=there, other=0.0).to(dtype)
         scores = tl.dot(q, tl.trans(k), input_precision='ieee') / tl.sqrt(head_width * 1.0)
         scores = tl.where(seen[None, :], scores, float('-inf'))
         share = tl.exp(scores - tl.max(scores, axis=1)[:, None])
         share = share / tl.sum(share, axis=1)[:, None]
-        y = tl.dot(share.to(v.dtype), v, input_precision='ieee')
-        place = out + row[:, None] * q_stride + at[None, :]
-        tl.store(place, y.to(out.dtype.element_ty), mask=inside[None, :])
+        y = tl.dot(share.to(dtype), v, input_precision='ieee')
+        place = out + row[:, None] * WIDE + at[None, :]
+        tl.store(place, y.to(dtype), mask=inside[None, :])
     tl.debug_barrier()
+
+
+@triton.jit
+def part(vectors, at, ok, number: tl.constexpr, WIDTH: tl.constexpr):
+    """Reads vector number `number` of several that lie one behind the other, as one row."""
+    return tl.load(vectors + number * WIDTH + at, mask=ok, other=0.0)[None, :]
+
+
+@triton.jit
+def modulate(h, modulation, vectors, at, ok, first: tl.constexpr, WIDTH: tl.constexpr):
+    """Norms rows and shifts and scales them by modulations `first` and `first` + 1."""
+    shift = part(modulation, at, ok, first, WIDTH) + part(vectors, at, ok, first, WIDTH)
+    scale = part(modulation, at, ok, first + 1, WIDTH) + part(vectors, at, ok, first + 1, WIDTH)
+    return layer_norm(h, ok, WIDTH) * (1.0 + scale) + shift
 
 
 @triton.jit(do_not_specialize=['remembered'])
@@ -81,7 +123,8 @@ def flow_step(
     frame_table,
     out_weight,
     tail,
-    scratch,
+    operands,
+    products,
     x_out,
     end_out,
     remembered,
@@ -97,113 +140,72 @@ def flow_step(
     HEAD_PAD: tl.constexpr,
     MEMORY_PAD: tl.constexpr,
     ROWS: tl.constexpr,
-    BLOCK_IN: tl.constexpr,
+    OUT: tl.constexpr,
+    IN: tl.constexpr,
 ):
     """Moves the noisy features of one speaker on by one step; grid (speakers,)."""
     speaker = tl.program_id(0).to(tl.int64)
     row, at = tl.arange(0, ROWS), tl.arange(0, WIDTH_PAD)
     feature, key = tl.arange(0, FEATURES_PAD), tl.arange(0, MEMORY_PAD)
     row_ok, ok, feature_ok = row < FRAMES, at < WIDTH, feature < FEATURES
-    scratch += speaker * (2 * ROWS * WIDE)
-    other = scratch + ROWS * WIDE
-    mine, others = scratch + row * WIDE, other + row * WIDE
-    every_row = row >= 0
+    square: tl.constexpr = WIDTH * WIDTH
+    operands += speaker * (ROWS * WIDE)
+    products += speaker * (ROWS * WIDE)
+    modulation += speaker * (6 * WIDTH)
+    memory += speaker * LAYERS * remembered * (2 * WIDTH)
+    known = tl.load(memory_ok + speaker * remembered + key, mask=key < remembered, other=0)
 
     frame_ok = row_ok[:, None] & feature_ok[None, :]
     frame_at = (speaker * FRAMES + row)[:, None] * FEATURES + feature[None, :]
     frames = tl.load(x + frame_at, mask=frame_ok, other=0.0)
-    hand_over(scratch, frames, row, feature, feature_ok, WIDE)
-    h = dot_rows(mine, every_row, frame_in + at * FEATURES, ok, FEATURES, BLOCK_IN)
+    hand_over(operands, frames, row, feature, feature_ok, WIDE)
+    project(operands, frame_in, products, row, FEATURES, WIDTH, WIDE, OUT, IN)
     table = frame_table + row[:, None] * WIDTH + at[None, :]
-    h += tl.load(table, mask=row_ok[:, None] & ok[None, :], other=0.0)
+    h = tl.load(table, mask=row_ok[:, None] & ok[None, :], other=0.0)
+    h += rows_of(products, row, at, ok, WIDE)
 
-    modulation += speaker * 6 * WIDTH + at
-    memory += speaker * LAYERS * remembered * 2 * WIDTH
-    known = tl.load(memory_ok + speaker * remembered + key, mask=key < remembered, other=0)
-    inputs = at * WIDTH
-    square: tl.constexpr = WIDTH * WIDTH
     for layer in range(LAYERS):
-        weight = matrices + layer * 10 * square
-        vector = vectors + layer * 13 * WIDTH + at
-        shift = tl.load(modulation, mask=ok, other=0.0) + tl.load(vector, mask=ok, other=0.0)
-        scale = _part(modulation, ok, 1, WIDTH) + _part(vector, ok, 1, WIDTH)
-        gate = _part(modulation, ok, 2, WIDTH) + _part(vector, ok, 2, WIDTH)
-        y = layer_norm(h, ok, WIDTH) * (1.0 + scale)[None, :] + shift[None, :]
-        hand_over(scratch, y, row, at, ok, WIDE)
-        for third in range(3):
-            y = dot_rows(mine, every_row, weight + third * square + inputs, ok, WIDTH, BLOCK_IN)
-            place = other + row[:, None] * WIDE + third * WIDTH + at[None, :]
-            tl.store(place, y.to(scratch.dtype.element_ty), mask=ok[None, :])
-        tl.debug_barrier()
-        valid = tl.full((ROWS,), 1, tl.int32)
+        weight, vector = matrices + layer * 10 * square, vectors + layer * 13 * WIDTH
+        y = modulate(h, modulation, vector, at, ok, 0, WIDTH)
+        hand_over(operands, y, row, at, ok, WIDE)
+        project(operands, weight, products, row, WIDTH, 3 * WIDTH, WIDE, OUT, IN)
         attend(
-            other,
-            other + WIDTH,
-            scratch,
-            row,
-            WIDE,
-            WIDE,
-            valid,
-            FRAMES,
-            WIDTH,
-            HEADS,
-            HEAD_PAD,
-            ROWS,
+            *(products, products + WIDTH, operands, row, tl.full((ROWS,), 1, tl.int32), FRAMES),
+            *(WIDE, WIDE, WIDTH, HEADS, HEAD_PAD, ROWS),
         )
-        y = dot_rows(mine, every_row, weight + 3 * square + inputs, ok, WIDTH, BLOCK_IN)
-        h += gate[None, :] * (y + _part(vector, ok, 6, WIDTH)[None, :])
+        project(operands, weight + 3 * square, products, row, WIDTH, WIDTH, WIDE, OUT, IN)
+        y = rows_of(products, row, at, ok, WIDE) + part(vector, at, ok, 6, WIDTH)
+        h += (part(modulation, at, ok, 2, WIDTH) + part(vector, at, ok, 2, WIDTH)) * y
 
-        y = layer_norm(h, ok, WIDTH) * _part(vector, ok, 7, WIDTH)[None, :]
-        y += _part(vector, ok, 8, WIDTH)[None, :]
-        hand_over(scratch, y, row, at, ok, WIDE)
-        y = dot_rows(mine, every_row, weight + 4 * square + inputs, ok, WIDTH, BLOCK_IN)
-        hand_over(other, y, row, at, ok, WIDE)
+        y = layer_norm(h, ok, WIDTH) * part(vector, at, ok, 7, WIDTH)
+        hand_over(operands, y + part(vector, at, ok, 8, WIDTH), row, at, ok, WIDE)
+        project(operands, weight + 4 * square, products, row, WIDTH, WIDTH, WIDE, OUT, IN)
+        keys = memory + layer * remembered * (2 * WIDTH)
         attend(
-            other,
-            memory + layer * remembered * 2 * WIDTH,
-            scratch,
-            row,
-            WIDE,
-            2 * WIDTH,
-            known,
-            remembered,
-            WIDTH,
-            HEADS,
-            HEAD_PAD,
-            MEMORY_PAD,
+            *(products, keys, operands, row, known, remembered),
+            *(WIDE, 2 * WIDTH, WIDTH, HEADS, HEAD_PAD, MEMORY_PAD),
         )
-        y = dot_rows(mine, every_row, weight + 5 * square + inputs, ok, WIDTH, BLOCK_IN)
-        h += y + _part(vector, ok, 9, WIDTH)[None, :]
+        project(operands, weight + 5 * square, products, row, WIDTH, WIDTH, WIDE, OUT, IN)
+        h += rows_of(products, row, at, ok, WIDE) + part(vector, at, ok, 9, WIDTH)
 
-        shift = _part(modulation, ok, 3, WIDTH) + _part(vector, ok, 3, WIDTH)
-        scale = _part(modulation, ok, 4, WIDTH) + _part(vector, ok, 4, WIDTH)
-        gate = _part(modulation, ok, 5, WIDTH) + _part(vector, ok, 5, WIDTH)
-        y = layer_norm(h, ok, WIDTH) * (1.0 + scale)[None, :] + shift[None, :]
-        hand_over(scratch, y, row, at, ok, WIDE)
+        y = modulate(h, modulation, vector, at, ok, 3, WIDTH)
+        hand_over(operands, y, row, at, ok, WIDE)
+        project(operands, weight + 6 * square, products, row, WIDTH, 2 * WIDTH, WIDE, OUT, IN)
         for half in range(2):
-            up = weight + (6 + half) * square + inputs
-            y = dot_rows(mine, every_row, up, ok, WIDTH, BLOCK_IN)
-            y += tl.load(vector + (10 + half) * WIDTH, mask=ok, other=0.0)[None, :]
+            y = rows_of(products + half * WIDTH, row, at, ok, WIDE)
+            y += part(vector + half * WIDTH, at, ok, 10, WIDTH)
             y = 0.5 * y * (1.0 + tl.erf(y * 0.7071067811865476))
-            place = other + row[:, None] * WIDE + half * WIDTH + at[None, :]
-            tl.store(place, y.to(scratch.dtype.element_ty), mask=ok[None, :])
-        tl.debug_barrier()
-        y = dot_rows(others, every_row, weight + 8 * square + 2 * inputs, ok, 2 * WIDTH, BLOCK_IN)
-        h += gate[None, :] * (y + _part(vector, ok, 12, WIDTH)[None, :])
+            hand_over(operands + half * WIDTH, y, row, at, ok, WIDE)
+        project(operands, weight + 8 * square, products, row, 2 * WIDTH, WIDTH, WIDE, OUT, IN)
+        y = rows_of(products, row, at, ok, WIDE) + part(vector, at, ok, 12, WIDTH)
+        h += (part(modulation, at, ok, 5, WIDTH) + part(vector, at, ok, 5, WIDTH)) * y
 
-    y = layer_norm(h, ok, WIDTH) * tl.load(tail + at, mask=ok, other=0.0)[None, :]
-    y += _part(tail + at, ok, 1, WIDTH)[None, :]
-    hand_over(scratch, y, row, at, ok, WIDE)
-    weight = out_weight + feature * WIDTH
-    velocity = dot_rows(mine, every_row, weight, feature_ok, WIDTH, BLOCK_IN)
-    velocity += tl.load(tail + 3 * WIDTH + 1 + feature, mask=feature_ok, other=0.0)[None, :]
+    y = layer_norm(h, ok, WIDTH) * part(tail, at, ok, 0, WIDTH) + part(tail, at, ok, 1, WIDTH)
+    hand_over(operands, y, row, at, ok, WIDE)
+    project(operands, out_weight, products, row, WIDTH, FEATURES, WIDE, OUT, IN)
+    velocity = rows_of(products, row, feature, feature_ok, WIDE)
+    velocity += part(tail + 1, feature, feature_ok, 3, WIDTH)
     tl.store(x_out + frame_at, frames + velocity * rate, mask=frame_ok)
     mean = tl.sum(tl.where(row_ok[:, None], y, 0.0), axis=0) / FRAMES
-    end = tl.sum(mean * _part(tail + at, ok, 2, WIDTH)) + tl.load(tail + 3 * WIDTH)
+    end = tl.sum(mean[None, :] * part(tail, at, ok, 2, WIDTH)) + tl.load(tail + 3 * WIDTH)
     tl.store(end_out + speaker, end)
-
-
-@triton.jit
-def _part(vector, ok, number: tl.constexpr, WIDTH: tl.constexpr):
-    """Loads vector number `number` of several that lie one behind the other."""
-    return tl.load(vector + number * WIDTH, mask=ok, other=0.0)
