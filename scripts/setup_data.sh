@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Makes .venv-data: the speech engines that fill the phrase bank. Needed only to train, not to run.
+# Makes .venv-data: the speech engines that fill the phrase bank, and MuJoCo for scenes. Needed only to train, not to run.
 # Safe to repeat: it does only what is missing. Debian and Ubuntu; uses sudo only if you are not root.
 #
 #   PYTHON=python3.12    the interpreter to use
@@ -14,9 +14,9 @@ readonly STYLE_COUNT=54
 readonly KOKORO='kokoro==0.9.4'
 readonly KOKORO_SHA256='fbf633262797f8cf46fdac3315cf9cade67dc8b762c0feccf334892772fb9ac4'
 readonly PICO='ttspico==0.3.1'
-# The last two build SVOX Pico.
+# gcc and libc6-dev build SVOX Pico; the last three let MuJoCo render without a GPU.
 readonly PACKAGES='espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts
-  sonic-pi-samples gcc libc6-dev'
+  sonic-pi-samples gcc libc6-dev libegl1 libegl-mesa0 libgl1-mesa-dri'
 
 say() { printf 'setup_data: %s\n' "$1"; }
 

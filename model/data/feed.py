@@ -16,6 +16,7 @@ from ..tokens import Vocabulary, default_vocabulary
 from . import phrases
 from .bank import read_shard
 from .features import Utterance, utterance
+from .scenes3d import Looks
 from .sessions import SessionFactory
 from .store import SpeechStore
 from .tensors import Batch, Session, collate
@@ -202,10 +203,12 @@ def _produce(out, bank_root, seed, token_budget, variants, refresh_s, themes, ex
         phrases.add_words(extra.slots)
     rng = np.random.default_rng(seed)
     packer = Packer(token_budget)
+    looks = Looks.load(bank_root.parent / 'scenes3d', 'train')
     while True:
         store = load_store(bank_root, 'train', variants, taught=taught)
         weights = voice_weights(store)
-        factory = SessionFactory(store, vocabulary, int(rng.integers(2**31)), themes, weights)
+        seed = int(rng.integers(2**31))
+        factory = SessionFactory(store, vocabulary, seed, themes, weights, looks=looks)
         until = time.monotonic() + (refresh_s or float('inf'))
         while time.monotonic() < until:
             full = packer.add(factory.make())

@@ -11,11 +11,13 @@ from .features import Utterance
 from .ideal import TURN_FRAMES, IdealPartner
 from .mixing import Piece, add_power, colour, own_power, to_log
 from .scenes import SceneRenderer, SceneScript
+from .scenes3d import Looks, RenderedScene
 from .scripts import THEMES, Script, ScriptWriter
 from .store import SpeechStore
 from .tensors import Session
 
 FLOOR_LOG = -4.3
+RENDERED_SHARE = 0.6  # of the scenes, where some were rendered in 3-D
 
 
 class SessionFactory:
@@ -28,6 +30,7 @@ class SessionFactory:
         themes: Share of each theme; default `scripts.THEMES`.
         voice_weights: Relative share of each voice.
         split: Text split of composed phrases.
+        looks: Scenes that were rendered in 3-D; None for drawn ones only.
     """
 
     def __init__(
@@ -38,9 +41,10 @@ class SessionFactory:
         themes: dict[str, float] | None = None,
         voice_weights: dict[str, float] | None = None,
         split: str = 'train',
+        looks: Looks | None = None,
     ):
         self._store, self._vocabulary, self._split = store, vocabulary, split
-        self._rng = np.random.default_rng(seed)
+        self._rng, self._looks = np.random.default_rng(seed), looks
         themes = themes or THEMES
         self._themes = list(themes)
         self._theme_p = np.array(list(themes.values())) / sum(themes.values())
@@ -114,7 +118,7 @@ class SessionFactory:
         """(turns, 2, 80, 120, 3) pictures, the last and this, and (turns, 3) movement."""
         if scene is None:
             return None, None
-        pictures = SceneRenderer(scene, self._rng).render(turns)
+        pictures = self._renderer(scene).render(turns)
         pairs = np.stack([np.concatenate([pictures[:1], pictures[:-1]]), pictures], axis=1)
         phase = np.full((turns, 3), np.nan, np.float32)
         if scene.movement:
@@ -125,6 +129,11 @@ class SessionFactory:
                     if now is not None:
                         phase[turn] = np.cos(2 * np.pi * now), np.sin(2 * np.pi * now), 1
         return pairs, phase
+
+    def _renderer(self, scene: SceneScript) -> SceneRenderer:
+        if self._looks and self._looks.can(scene) and self._rng.random() < RENDERED_SHARE:
+            return RenderedScene(scene, self._rng, self._looks)
+        return SceneRenderer(scene, self._rng)
 
     def _microphone(self, script: Script, targets, frames: int) -> np.ndarray:
         rng = self._rng
