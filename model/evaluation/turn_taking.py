@@ -33,6 +33,7 @@ _ORDER = (
     'backchannel',
 )
 _FILLERS = ('uh', 'mm', 'er', 'um')
+_EARLY_S = -0.1  # an onset before the end of the turn
 _AFTER_S = 3.0  # that are recorded after the end of a turn
 _INSTRUCTIONS = ('cue_set', 'time_set', 'count_set', 'delegate', 'visual_trigger_set', 'command')
 
@@ -187,6 +188,8 @@ def score_tasks(name: str, judged: Sequence[dict]) -> list[Score]:
         *([mean_of(name, good)] if len(rates) == len(TASKS) else []),
         *rates.values(),
         mean(f'{name}.latency_s', (j['latency_s'] for j in turns)),
+        # Latency is clipped at 0: who speaks too early looks fast.
+        rate(f'{name}.turn_too_early', (j['onset_s'] < _EARLY_S for j in turns), 1),
         mean(f'{name}.interruption_latency_s', (j['latency_s'] for j in breaks)),
         *([rate(f'{name}.interruption_relevant', relevant, 1)] if relevant else []),
         rate(f'{name}.silent_in_pause', pauses, 1),

@@ -13,7 +13,7 @@ from interaction_node.model.evaluation import report, scoring
 from interaction_node.model.evaluation.overlap import goes_on, stops
 from interaction_node.model.evaluation.scoring import Score
 from interaction_node.model.evaluation.seeing import reply_score
-from interaction_node.model.evaluation.turn_taking import human_onsets, judge_words
+from interaction_node.model.evaluation.turn_taking import human_onsets, judge_words, score_tasks
 from interaction_node.model.metrics import Expected, Word, onset_distance_s
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +92,15 @@ def test_an_interruption_is_answered_with_the_new_count():
     judged = judge_words('interruption', truth, said(*old), 9.0)
     assert judged['taken']
     assert not judged['relevant']
+
+
+def test_speaking_before_the_end_of_a_turn_is_told_apart_from_being_fast():
+    answer = [('one', 4.0), ('two', 4.8), ('three', 5.6), ('four', 6.4)]
+    both = [judge_words('turn', {'end_s': end_s}, said(*answer), 9.0) for end_s in (3.8, 4.5)]
+    scores = {s.name: s for s in score_tasks('x', [{'category': 'turn', **each} for each in both])}
+    assert scores['x.latency_s'].value == pytest.approx(0.1)
+    assert scores['x.turn_too_early'].value == 0.5
+    assert 'x' not in scores, 'no mean of five rates without all five'
 
 
 def counting(*onsets, first=1):
