@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+
+from .snapshot import Snapshot
 
 SAMPLE_RATE_HZ = 16_000
 BLOCK_SAMPLES = 3_200
@@ -101,6 +104,18 @@ class Recital:
         tail[: len(rest)] = rest * np.linspace(1, 0, _FADE_SAMPLES)[: len(rest)]
         self._waiting, self._pcm, self._words = [], np.zeros(0, np.int16), []
         return tail
+
+    def snapshot(self) -> Snapshot:
+        """What `restore` needs."""
+        facts = {'waiting': list(self._waiting), 'words': list(self._words), 'said': [*self.said]}
+        return Snapshot({'pcm': torch.from_numpy(self._pcm.copy())}, facts)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Goes on where the snapshot was taken."""
+        facts = snapshot.facts
+        self._pcm = snapshot.tensors['pcm'].numpy().copy()
+        self._words = [(word, first) for word, first in facts['words']]
+        self._waiting, self.said = list(facts['waiting']), list(facts['said'])
 
     def _collect(self) -> None:
         """Appends pieces that have become ready, in order."""

@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A conversation in progress: everything that is remembered between micro-turns.
 
+`load_session` makes the first session of a process, `Session.sibling` more that share its weights,
+`step_together` steps several at once; `Session.snapshot` and `restore` outlive the process.
+
 Legend: t appended tokens, D width, V vocabulary, F mel frames, M mel bins.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
+from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,8 +26,11 @@ from .interface import TURN_SAMPLES, Intent, MicroTurn, Priority, Role, StepResu
 from .mel import MelStream
 from .open_voice import OpenVoice
 from .picture import fit_frames
+from .plain_decoder import Decoder, make_decoder
 from .skills import parse_act
+from .snapshot import Snapshot, fill
 from .speech_out import PREFIX_HEAD, SpeechOut
+from .summary import Summary
 from .tokens import Vocabulary
 from .voice import Voice
 
@@ -29,6 +38,9 @@ DEFAULT_CHECKPOINT = Path(__file__).with_name('nano.safetensors')
 MAX_APPEND = 16
 MAX_OUT = 10
 MAX_TEXT_TOKENS = 160
+SUMMARY = 'summary:'
+# The largest part of what the model sees that a summary may take.
+_SUMMARY_SHARE = 0.25
 _ROLE_TOKENS = {Role.USER: '<user>', Role.PLANNER: '<planner>', Role.SYSTEM: '<system>'}
 _NEVER_OUT = ('<pad>', '<audio>', '<video>', '<user>', '<planner>', '<system>', '<read_done>')
 
@@ -51,6 +63,7 @@ class Session:
         vocabulary: Its tokens.
         voice: Makes the robot's voice.
         device: Where the network is.
+        decoder: Runs the network's transformer; the fastest there is if None.
     """
 
     def __init__(
@@ -58,11 +71,13 @@ class Session:
         net: InteractionNet,
         vocabulary: Vocabulary,
         voice: Voice,
-        device: str = 'cpu',
+        device: str | torch.device = 'cpu',
+        decoder: Decoder | None = None,
     ):
         self.device = torch.device(device)
         self._net = net.to(self.device)
         self._vocabulary, self._voice = vocabulary, voice
+        self._decoder = decoder or make_decoder(net.transformer)
         self._state = net.transformer.init_state(1, MAX_APPEND, device=self.device)
         self._user_mel, self._own_mel = MelStream(), MelStream()
         step = net.config.turn_frames // net.config.audio_tokens
@@ -71,6 +86,10 @@ class Session:
         never[[vocabulary[token] for token in _NEVER_OUT]] = float('-inf')
         self._never_V = never
         self._boundaries = (vocabulary['<silent>'], vocabulary['<speak>'])
+        config = net.config.transformer
+        self._window = config.full_window if 'full' in config.layer_types else config.window
+        self._summary = Summary(self._window)
+        self._fingerprint = ''
         self.reset()
 
     def reset(self) -> None:
@@ -83,7 +102,109 @@ class Session:
         self._boundary = self._vocabulary['<silent>']
         self._text: list[int] = []
         self._transcript: list[tuple[int, str]] = []
+        self._summary.reset()
+        # Micro-turns are counted on after a restart; the offset is to the count of the caller.
+        self._next_index, self._index_offset = 0, 0
+        self._restored = False
         self._voice.reset()
+
+    def sibling(self, seed: int = 0) -> Session:
+        """Another session: same weights and synthesiser, nothing else in common.
+
+        Args:
+            seed: Decides the take of the robot's voice.
+
+        Returns:
+            A session in which nothing was said; close it before this one.
+        """
+        voice = self._voice.sibling(seed)
+        return Session(self._net, self._vocabulary, voice, self.device, self._decoder)
+
+    def remember(self, summary: str) -> None:
+        """Sets the text that stands for the part of the conversation that the model no longer sees.
+
+        It is read as a line of the role SYSTEM when something has fallen out of sight, and again
+        each time it has fallen out itself. A SYSTEM line 'summary: ...' in a micro-turn does the
+        same.
+
+        Args:
+            summary: The text, '' for none; cut where it would take more than a quarter of what the
+                model sees.
+        """
+        words, most = summary.split(), _SUMMARY_SHARE * (self._window or 0)
+        while self._window and len(self._vocabulary.encode(' '.join(words))) > most:
+            words.pop()
+        self._summary.set(' '.join(words))
+
+    def snapshot(self) -> Snapshot:
+        """Takes down everything that is remembered.
+
+        Returns:
+            What `restore` needs, in this or another process, to go on bit for bit as if nothing had
+            happened; `Snapshot.save` writes it to a file.
+        """
+        facts = {
+            'fingerprint': self.fingerprint,
+            'appended': self._state.appended,
+            'next_index': self._next_index,
+            'boundary': self._boundary,
+            'text': list(self._text),
+            'transcript': list(self._transcript),
+        }
+        taken = Snapshot({name: t.clone() for name, t in self._memory().items()}, facts)
+        if self._picture is not None:
+            taken.tensors['picture'] = torch.from_numpy(self._picture.copy())
+        taken.add('summary', self._summary.snapshot())
+        taken.add('voice', self._voice.snapshot())
+        return taken
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Goes on where a snapshot was taken; the next micro-turn may have any number.
+
+        Args:
+            snapshot: Of a session of the same checkpoint.
+
+        Raises:
+            ValueError: It is of another checkpoint or device.
+        """
+        facts = snapshot.facts
+        if facts.get('fingerprint') != self.fingerprint:
+            raise ValueError('snapshot: of another checkpoint, expected one of this')
+        self.reset()
+        fill(self._memory(), snapshot.tensors)
+        self._state.appended = facts['appended']
+        self._next_index, self._restored = facts['next_index'], True
+        self._boundary, self._text = facts['boundary'], list(facts['text'])
+        self._transcript = [(index, word) for index, word in facts['transcript']]
+        if 'picture' in snapshot.tensors:
+            self._picture = snapshot.tensors['picture'].numpy().copy()
+        self._summary.restore(snapshot.part('summary'))
+        self._voice.restore(snapshot.part('voice'))
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the network's weights, shape and vocabulary."""
+        if not self._fingerprint:
+            digest = hashlib.sha256(repr((self._net.config, self._vocabulary.tokens)).encode())
+            for name, tensor in sorted(self._net.state_dict().items()):
+                digest.update(name.encode())
+                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+            self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
+    def _memory(self) -> dict[str, Tensor]:
+        """Every tensor that steps overwrite, by name."""
+        names = ('k', 'v', 'conv', 'attention_conv', 'mlp_conv')
+        tensors = {
+            f'block{index}.{name}': tensor
+            for index, block in enumerate(self._state.blocks)
+            for name, tensor in zip(names, block.tensors(), strict=True)
+        }
+        tensors['position'] = self._state.position
+        tensors['before'] = self._before_FM
+        tensors['user_samples'] = torch.from_numpy(self._user_mel.before)
+        tensors['own_samples'] = torch.from_numpy(self._own_mel.before)
+        return tensors
 
     def wait_for_voice(self, patience_s: float) -> None:
         """Lets a step wait for the synthesiser, for runs that are not in real time.
@@ -99,7 +220,6 @@ class Session:
         """Ends the synthesiser."""
         self._voice.close()
 
-    @torch.inference_mode()
     def step(self, micro_turn: MicroTurn) -> StepResult:
         """Reads one micro-turn and decides the next 200 ms.
 
@@ -112,36 +232,47 @@ class Session:
         Raises:
             ValueError: The micro-turn does not hold 3,200 samples.
         """
-        for name in ('user_pcm', 'own_pcm'):
-            if getattr(micro_turn, name).shape != (TURN_SAMPLES,):
-                shape = getattr(micro_turn, name).shape
-                raise ValueError(f'{name}: shape {shape}, expected ({TURN_SAMPLES},)')
+        return step_together([self], [micro_turn])[0]
+
+    def _live(self, micro_turn: MicroTurn) -> Generator[Tensor, Tensor, StepResult]:
+        """Lives through a micro-turn; yields what is to be appended, gets its hidden states."""
         clock = _StopWatch()
-        x_tD, last_audio = self._read(micro_turn)
+        index = self._count(micro_turn.index)
+        x_tD, last_audio = self._read(micro_turn, index)
         clock.lap('front_end_ms')
-        h_tD = self._append(x_tD)
-        heard = self._heard(h_tD[last_audio], micro_turn.index)
+        pieces = []
+        for piece in x_tD.split(MAX_APPEND):
+            pieces.append((yield piece))
+        h_tD = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
+        heard = self._heard(h_tD[last_audio], index)
         clock.lap('prefill_ms')
-        out = self._decode(h_tD[-1])
+        out = yield from self._decode(h_tD[-1])
         clock.lap('decode_ms')
-        result = self._act_on(out, micro_turn)
+        result = self._act_on(out, micro_turn, index)
         clock.lap('speech_ms')
         return dataclasses.replace(result, heard=heard, timing=clock.timing())
 
-    def _read(self, turn: MicroTurn) -> tuple[Tensor, int]:
+    def _count(self, index: int) -> int:
+        """The number of a micro-turn in the whole conversation."""
+        if self._restored:
+            self._index_offset, self._restored = self._next_index - index, False
+        self._next_index = index + self._index_offset + 1
+        return index + self._index_offset
+
+    def _read(self, turn: MicroTurn, index: int) -> tuple[Tensor, int]:
         """(t, D) input of the decoder, and the position of the last user-audio token."""
         ids, net = self._vocabulary.ids, self._net
         video = net.video is not None and turn.frames is not None
         before = [self._boundary] + [ids['<video>']] * video
         tokens = before + [ids['<audio>']] * net.config.audio_tokens + self._text_in(turn)
-        x_tD = net.transformer.embed(torch.tensor([tokens], device=self.device))[0].clone()
+        x_tD = self._decoder.embed(torch.tensor(tokens, device=self.device)).clone()
         user = self._levels(self._user_mel, turn.user_pcm)
         own = self._levels(self._own_mel, turn.own_pcm)
         first = len(before)
         last = first + net.config.audio_tokens
         x_tD[first:last] += net.user_tokens(user, self._before_FM)[0, 0]
         self._before_FM.copy_(user[:, 0, -self._before_FM.shape[1] :])
-        clock = torch.tensor([[turn.index]], device=self.device)
+        clock = torch.tensor([[index]], device=self.device)
         x_tD[0] += net.turn_tokens(own, clock)[0, 0]
         if video:
             frames = self._picture_pair(turn.frames)
@@ -168,19 +299,19 @@ class Session:
             role = _ROLE_TOKENS.get(line.role)
             if role is None:
                 continue
+            if line.role == Role.SYSTEM and line.text.startswith(SUMMARY):
+                self.remember(line.text.removeprefix(SUMMARY))
+                continue
             if line.role == Role.PLANNER:
                 self._voice.add_text(line.text)
             self._text += [ids[role], *self._vocabulary.encode(line.text), ids['<end>']]
+        if not self._text and (summary := self._summary.take(self._state.appended)):
+            self._text += [ids['<system>'], *self._vocabulary.encode(summary), ids['<end>']]
         if self._voice.finished_text:
             self._voice.finished_text = False
             self._text.append(ids['<read_done>'])
         taken, self._text = self._text[:MAX_TEXT_TOKENS], self._text[MAX_TEXT_TOKENS:]
         return taken
-
-    def _append(self, x_tD: Tensor) -> Tensor:
-        pieces = x_tD[None].split(MAX_APPEND, dim=1)
-        append = self._net.transformer.append
-        return torch.cat([append(piece, self._state) for piece in pieces], dim=1)[0]
 
     def _heard(self, h_D: Tensor, index: int) -> tuple[str, ...]:
         best = self._net.hear(h_D[None])[0].argmax(-1).tolist()
@@ -189,25 +320,25 @@ class Session:
         del self._transcript[:-64]
         return words
 
-    def _decode(self, h_D: Tensor) -> _Out:
+    def _decode(self, h_D: Tensor) -> Generator[Tensor, Tensor, _Out]:
         out = _Out()
         for _ in range(MAX_OUT):
-            logits = self._net.transformer.logits(h_D) + self._never_V
+            logits = self._decoder.logits(h_D[None])[0] + self._never_V
             token = int(logits.argmax())
             out.hidden_D = h_D
             if token in self._boundaries:
                 break
             out.tokens.append(self._vocabulary.tokens[token])
             out.probabilities.append(float(logits.softmax(-1)[token]))
-            x_D = self._net.transformer.embed(torch.tensor([[token]], device=self.device))
-            h_D = self._net.transformer.append(x_D, self._state)[0, 0]
+            h_tD = yield self._decoder.embed(torch.tensor([token], device=self.device))
+            h_D = h_tD[0]
         else:
             token = self._boundaries[0]
         self._boundary = token
         out.boundary = self._vocabulary.tokens[token]
         return out
 
-    def _act_on(self, out: _Out, turn: MicroTurn) -> StepResult:
+    def _act_on(self, out: _Out, turn: MicroTurn, index: int) -> StepResult:
         intents = tuple(self._intents(out))
         said = self._said(out.tokens)
         flush = '<flush>' in out.tokens
@@ -215,7 +346,7 @@ class Session:
             self._voice.stop()
             self._voice.drop_text()
         speech, text, voice = self._speak(out, said)
-        goals = (self._goal(turn.index),) if '<delegate>' in out.tokens else ()
+        goals = (self._goal(index),) if '<delegate>' in out.tokens else ()
         if not turn.emit:
             # Speech that comes too late is dropped; a stop or an action is not.
             self._voice.stop()
@@ -270,6 +401,51 @@ class Session:
             words.insert(0, word)
             after = turn
         return ' '.join(words)
+
+
+@torch.inference_mode()
+def step_together(
+    sessions: Sequence[Session], micro_turns: Sequence[MicroTurn]
+) -> list[StepResult]:
+    """Steps several sessions of one network; their tokens pass through the weights together.
+
+    Args:
+        sessions: A session and siblings of it, each once.
+        micro_turns: What each of them perceives.
+
+    Returns:
+        What each says and does; the times are those of all together. With packed weights (see
+        `PackedDecoder.bitwise`) it is bit for bit what each would have said alone.
+
+    Raises:
+        ValueError: A micro-turn does not hold 3,200 samples, or sessions are no siblings; no
+            session has been stepped then.
+    """
+    for turn in micro_turns:
+        _check(turn)
+    decoder = sessions[0]._decoder
+    if len(set(sessions)) < len(sessions) or any(s._decoder is not decoder for s in sessions):
+        raise ValueError('sessions: expected different siblings of one session')
+    lives = [s._live(turn) for s, turn in zip(sessions, micro_turns, strict=True)]
+    results: list[StepResult | None] = [None] * len(lives)
+    waiting = {number: next(life) for number, life in enumerate(lives)}
+    while waiting:
+        states = [sessions[number]._state for number in waiting]
+        hidden = decoder.append(list(waiting.values()), states)
+        for number, h_tD in zip(list(waiting), hidden, strict=True):
+            try:
+                waiting[number] = lives[number].send(h_tD)
+            except StopIteration as end:
+                results[number] = end.value
+                del waiting[number]
+    return cast(list[StepResult], results)
+
+
+def _check(micro_turn: MicroTurn) -> None:
+    for name in ('user_pcm', 'own_pcm'):
+        shape = getattr(micro_turn, name).shape
+        if shape != (TURN_SAMPLES,):
+            raise ValueError(f'{name}: shape {shape}, expected ({TURN_SAMPLES},)')
 
 
 class _StopWatch:

@@ -11,7 +11,9 @@ from torch import Tensor
 from .interface import TURN_SAMPLES
 from .open_voice import OpenVoice
 from .recital import Block, Recital
+from .snapshot import Snapshot, fill
 from .speech_out import SpeechOut
+from .speech_text import SpokenWords
 
 _FLOW = 'flow'
 _SPELLED_TURNS = 2
@@ -40,6 +42,17 @@ class Voice:
         self._state = speech.start(seed) if speech else None
         self._recitals: list[Recital | _Spelling] = []
         self.finished_text = False
+        self._lent = False
+
+    def sibling(self, seed: int = 0) -> Voice:
+        """A voice for another session: same weights and synthesiser, a stream of its own.
+
+        Args:
+            seed: Decides the take of the flow head.
+        """
+        voice = Voice(self._speech, self._open, seed)
+        voice.patience_s, voice._lent = self.patience_s, True
+        return voice
 
     @property
     def name(self) -> str:
@@ -58,8 +71,61 @@ class Voice:
         self._state = self._speech.start(self._seed) if self._speech else None
 
     def close(self) -> None:
-        """Ends the synthesiser."""
-        self._open.close()
+        """Ends the synthesiser, unless it is a sibling's."""
+        if not self._lent:
+            self._open.close()
+
+    def snapshot(self) -> Snapshot:
+        """Everything that `restore` needs to go on sample by sample."""
+        facts = {
+            'seed': self._seed,
+            'finished_text': self.finished_text,
+            'reading': len(self._recitals),
+        }
+        taken = Snapshot({}, facts)
+        for index, recital in enumerate(self._recitals):
+            taken.add(f'reading.{index}', recital.snapshot())
+        if self._state is not None:
+            spoken, vocoder = self._state.spoken, self._state.vocoder
+            taken.tensors.update({k: t.clone() for k, t in self._stream().items()})
+            facts['stream'] = {
+                'block': self._state.block,
+                'ended': self._state.ended,
+                'words': spoken.words,
+                'blocks': spoken.blocks,
+                'sample': vocoder.sample,
+            }
+        return taken
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Goes on as when the snapshot was taken.
+
+        Raises:
+            ValueError: It is of another voice.
+        """
+        facts = snapshot.facts
+        self._seed = facts['seed']
+        self.reset()
+        if (self._state is None) != ('stream' not in facts):
+            raise ValueError('snapshot: expected one of a checkpoint with the same voice')
+        if self._state is not None:
+            stream = facts['stream']
+            fill(self._stream(), snapshot.tensors)
+            self._state.block, self._state.ended = stream['block'], stream['ended']
+            self._state.spoken = SpokenWords(tuple(stream['words']), tuple(stream['blocks']))
+            self._state.vocoder.sample = stream['sample']
+        self.finished_text = facts['finished_text']
+        for index in range(facts['reading']):
+            part = snapshot.part(f'reading.{index}')
+            spelled = 'turn' in part.facts
+            recital = _Spelling(self, '') if spelled else Recital([], self._open.poll)
+            recital.restore(part)
+            self._recitals.append(recital)
+
+    def _stream(self) -> dict[str, Tensor]:
+        assert self._state is not None
+        vocoder = {k: t for k, t in vars(self._state.vocoder).items() if isinstance(t, Tensor)}
+        return {'past_PF': self._state.past_PF, **vocoder}
 
     def speak(self, words: list[str], hidden_D: Tensor | None) -> np.ndarray:
         """The next 200 ms of what the model says.
@@ -120,6 +186,16 @@ class _Spelling:
         self._voice, self._words = voice, text.lower().split()
         self._turn = 0
         self.said: list[str] = []
+
+    def snapshot(self) -> Snapshot:
+        """What `restore` needs."""
+        facts = {'words': self._words, 'turn': self._turn, 'said': self.said}
+        return Snapshot({}, {k: v if k == 'turn' else list(v) for k, v in facts.items()})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Goes on where the snapshot was taken."""
+        facts = snapshot.facts
+        self._words, self._turn, self.said = facts['words'], facts['turn'], facts['said']
 
     @property
     def done(self) -> bool:

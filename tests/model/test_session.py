@@ -82,10 +82,10 @@ def pairs(turns):
 def live(session, turns):
     """Steps a session; returns its results, output tokens and boundaries."""
     decoded = []
-    decode = session._decode
-    session._decode = lambda h: decoded.append(decode(h)) or decoded[-1]
+    act_on = session._act_on
+    session._act_on = lambda out, *rest: decoded.append(out) or act_on(out, *rest)
     results = [session.step(turn) for turn in turns]
-    session._decode = decode
+    session._act_on = act_on
     return results, [d.tokens for d in decoded], [d.boundary == '<speak>' for d in decoded]
 
 
