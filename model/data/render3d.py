@@ -26,7 +26,7 @@ COLOURS = ('red', 'green', 'blue', 'yellow', 'orange', 'black', 'white')
 SHAPES = ('ball', 'box', 'cone', 'bottle')
 SHARES = {'train': 1.0, 'val': 0.12, 'test': 0.2}
 _SPRITE = 48
-_THINGS_SHARE = 0.1  # sets of things for every look
+_THINGS_SHARE = 0.05  # sets of things for every look
 
 
 class Stage:
@@ -201,9 +201,10 @@ def fill(root: Path, looks: int, splits: tuple[str, ...] = tuple(SHARES)) -> Non
     jobs = []
     for split in splits:
         count = max(5, round(looks * SHARES[split]))
-        jobs += [(root / split / f'look-{i:05d}.npz', split, i) for i in range(count)]
+        # Things first: nothing of the cache is used without them.
         sets = max(1, round(count * _THINGS_SHARE))
         jobs += [(root / split / f'things-{i:05d}.npz', split, i) for i in range(sets)]
+        jobs += [(root / split / f'look-{i:05d}.npz', split, i) for i in range(count)]
     missing = [job for job in jobs if not job[0].exists()]
     for path, split, number in tqdm(missing, unit='scene', desc='scenes'):
         if path.name.startswith('look'):
