@@ -122,5 +122,5 @@ def score_talk(judged: Sequence[dict]) -> list[Score]:
 
 CUE = StandIn('Human-cue', 80, cue_sample, judge, score_cue, 4, 8)
 COMMAND = StandIn('Human-command', _COMMANDS, command_sample, judge_command, score_command, 7, 4)
-TALK = StandIn('Human-false-onsets-per-hour', 15, talk_sample, judge_idle, score_talk, 1, 60)
+TALK = StandIn('Human-false-onsets-per-hour', 30, talk_sample, judge_idle, score_talk, 1, 60)
 SETS = (CUE, COMMAND, TALK)

@@ -51,6 +51,7 @@ def _panel(axis, score: Score) -> None:
     better = ' (less is better)' if known.lower_is_better else ''
     axis.set_title(f'{score.name}\n{known.title}{better}', fontsize=8.5, loc='left')
     axis.set_xlabel(known.unit, fontsize=8)
+    axis.set_ylim(min(-0.6, at[0] - 3.6), at[0] + 0.6)
     axis.spines[['top', 'right']].set_visible(False)
     top = (
         100 if known.unit in ('%', 'x 100') else max([*values, score.high, known.target or 0]) * 1.1

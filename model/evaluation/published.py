@@ -67,11 +67,11 @@ PUBLISHED = {
     'Delegate-syn': Published('planner asked and its result told', '%'),
     'Echo-syn': Published('not irritated by its own voice', '%'),
     'False-onsets-per-hour': Published(
-        'onsets in an hour that is not meant for it', '', (), 6, lower_is_better=True
+        'onsets in an hour of other talk', '', (), 6, lower_is_better=True
     ),
     'Human-cue': Published('cues spoken by people', '%', (), 80),
     'Human-false-onsets-per-hour': Published(
-        'onsets in an hour of people who talk to others', '', (), 6, lower_is_better=True
+        'the same, of people', '', (), 6, lower_is_better=True
     ),
     'Human-command': Published('commands spoken by people', '%', (), 80),
 }

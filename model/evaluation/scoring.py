@@ -107,10 +107,10 @@ def macro_rate(name: str, judged: Sequence[dict], key: str = 'right') -> list[Sc
 
 
 def per_hour(name: str, count: int, hours: float) -> Score:
-    """Events in an hour, with the exact interval of a Poisson rate (F. Garwood, 1936)."""
+    """Events in an hour, exact Poisson interval (F. Garwood, 1936); n is the minutes."""
     low = chi2.ppf(0.025, 2 * count) / 2 if count else 0.0
     high = chi2.ppf(0.975, 2 * count + 2) / 2
-    return Score(name, count / hours, count, float(low / hours), float(high / hours))
+    return Score(name, count / hours, round(60 * hours), float(low / hours), float(high / hours))
 
 
 def in_time(
