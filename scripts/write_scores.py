@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from interaction_node.model.evaluation.report import STAND_IN, table, unflat
@@ -49,12 +50,12 @@ def card_section(scores: list[Score], steps: dict[str, float], pictures: bool) -
     return f'{STAND_IN} {how}\n\n{picture}{table(scores)}{speed}'
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--scores', type=Path, default=ROOT / 'out' / 'eval' / 'scores.json')
     parser.add_argument('--root', type=Path, default=ROOT, help='where README.md and docs/ are')
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     numbers = json.loads(options.scores.read_text('utf-8'))
     scores = unflat(numbers)
     steps = {name: value for name, value in numbers.items() if name.startswith('step_cpu_ms_')}

@@ -2,8 +2,7 @@
 """Intervals and readings against cases worked out by hand."""
 
 import json
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -161,10 +160,9 @@ def test_scores_survive_the_flat_file():
 PAGE = '# Title\n\nbefore\n\n<!-- scores -->\nold\n<!-- /scores -->\n\nafter\n'
 
 
-def write_scores(root, *options):
-    command = [sys.executable, str(ROOT / 'scripts' / 'write_scores.py'), '--root', str(root)]
-    command += ['--scores', str(root / 'eval' / 'scores.json'), *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+def write_scores(root):
+    script = runpy.run_path(str(ROOT / 'scripts' / 'write_scores.py'))
+    script['main'](['--root', str(root), '--scores', str(root / 'eval' / 'scores.json')])
 
 
 def test_scores_are_written_between_the_markers(tmp_path):
@@ -181,7 +179,7 @@ def test_scores_are_written_between_the_markers(tmp_path):
     (tmp_path / 'eval' / 'scores.json').write_text(json.dumps(numbers))
     for name in ('scores.png', 'onsets.png'):
         (tmp_path / 'eval' / name).write_bytes(b'picture')
-    assert write_scores(tmp_path).returncode == 0
+    write_scores(tmp_path)
     once = [page.read_text() for page in pages]
     for text in once:
         assert text.startswith('# Title\n\nbefore\n\n<!-- scores -->\n')
@@ -192,10 +190,11 @@ def test_scores_are_written_between_the_markers(tmp_path):
     assert 'alone' in once[1]
     assert '7.5 ms' in once[1]
     assert (tmp_path / 'docs' / 'scores.png').read_bytes() == b'picture'
-    assert write_scores(tmp_path).returncode == 0
+    write_scores(tmp_path)
     assert [page.read_text() for page in pages] == once
     pages[0].write_text('no markers')
-    assert write_scores(tmp_path).returncode != 0
+    with pytest.raises(ValueError, match='once each'):
+        write_scores(tmp_path)
 
 
 def test_the_pages_of_the_repository_have_their_markers():
