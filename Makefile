@@ -40,7 +40,7 @@ eval: setup  ## score the model on stand-in test sets (the first time, it makes 
 	@scripts/fetch_human_speech.sh || true
 	$(RUN) -m interaction_node.model.evaluation.run $(ARGS)
 
-bench: setup  ## measure a step of the model on this machine
+bench: setup  ## measure a step of the model on this machine, side by side with others
 	$(RUN) benchmarks/run.py $(ARGS)
 
 train: setup  ## train the model anew
