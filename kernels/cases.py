@@ -128,6 +128,7 @@ def _attention(shape: Shape, tokens: int, window: int, sink: int) -> None:
 def _dense(shape: Shape, x: torch.Tensor, int8: bool) -> None:
     hidden = linear.gate_up(x, _weight(int8, 2 * shape.mlp_width, shape.width))
     linear.linear(hidden, _weight(int8, shape.width, shape.mlp_width), torch.empty(1))
+    linear.linear(x, _weight(int8, shape.width, shape.width))
 
 
 def _experts(shape: Shape, x: torch.Tensor, int8: bool) -> None:

@@ -147,12 +147,13 @@ def _assemble(ptx: str, target: int) -> str:
     return done.stdout + done.stderr
 
 
-def compile_preset(preset: str, targets: list[int]) -> Iterator[Compiled]:
+def compile_preset(preset: str, targets: list[int], once: bool = False) -> Iterator[Compiled]:
     """Compiles every kernel of a micro-turn, each kind once, with bf16 and with int8 weights.
 
     Args:
         preset: A key of `SHAPES`.
         targets: Compute capabilities times ten.
+        once: Every kernel only for the first shape that it is used with.
 
     Yields:
         The figures of each kernel.
@@ -160,7 +161,8 @@ def compile_preset(preset: str, targets: list[int]) -> Iterator[Compiled]:
     for target in targets:
         seen = set()
         for launch in launches_of(SHAPES[preset]):
-            key = (launch.kernel.fn, repr(signature(launch)), repr(launch.options))
+            types, constants, _ = signature(launch)
+            key = (launch.kernel.fn, repr(types), None if once else repr(constants))
             if key not in seen:
                 seen.add(key)
                 yield compile_launch(launch, target)
@@ -171,14 +173,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--preset', choices=SHAPES, action='append', help='default: all')
     parser.add_argument('--target', type=int, choices=SHARED_LIMIT, action='append')
+    parser.add_argument('--once', action='store_true', help='every kernel for one shape only')
     options = parser.parse_args()
     print(
         '| preset | kernel | weights | target | shared, KiB | limit | registers | spills |', end=''
     )
     print(' tensor cores |\n|---|---|---|---|---|---|---|---|---|')
-    good = True
+    good, targets = True, options.target or list(SHARED_LIMIT)
     for preset in options.preset or SHAPES:
-        for one in compile_preset(preset, options.target or list(SHARED_LIMIT)):
+        for one in compile_preset(preset, targets, options.once):
             cells = [preset, one.name, one.weights, f'sm_{one.target} ({BOARDS[one.target]})']
             cells += [f'{one.shared_bytes / KIB:.1f}', f'{SHARED_LIMIT[one.target] // KIB}']
             cells += [str(one.registers), str(one.spill_bytes)]

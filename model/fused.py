@@ -58,7 +58,9 @@ class FusedTransformer:
         self._embedding = transformer.embedding.weight.detach().to(dtype)
         self._embedding_gain = transformer.embedding_norm.weight.detach().float()
         self._head = plain(transformer.head.weight)
-        self._one = torch.ones(1, device=self._embedding.device)
+        self._factor = torch.full(
+            (1,), 1 / self.config.logits_divisor, device=self._head.values.device
+        )
 
     def embed(self, ids_BT: torch.Tensor) -> torch.Tensor:
         """Looks up token embeddings and norms them.
@@ -82,7 +84,7 @@ class FusedTransformer:
             (..., V) fp32.
         """
         rows = h_XD.reshape(-1, h_XD.shape[-1]).contiguous()
-        found = linear(rows, self._head, self._one / self.config.logits_divisor, torch.float32)
+        found = linear(rows, self._head, self._factor, torch.float32)
         return found.view(*h_XD.shape[:-1], -1)
 
     def init_state(
@@ -169,7 +171,6 @@ class FusedBlock:
         self._mlp_gain = block.mlp_norm.weight.detach().float()
         self._attention_taps = block.attention_conv.weight_KC.detach().float()
         self._mlp_taps = block.mlp_conv.weight_KC.detach().float()
-        self._one = torch.ones(1, device=self._mlp_gain.device)
         sparse = config.mlp_types[layer] == 'sparse'
         make = FusedExperts if sparse else FusedSwiGlu
         self._mlp = make(block.mlp, config, pack, plain)
@@ -198,11 +199,9 @@ class FusedBlock:
         """
         eps, held = self.config.norm_eps, state.attention
         memory = Memory(held.k_BKRF, held.v_BKRF, held.conv_BPX)
-        qkvr = linear(normed_BtD.flatten(0, 1), self._qkvr, self._one).unflatten(
-            0, normed_BtD.shape[:2]
-        )
+        qkvr = linear(normed_BtD.flatten(0, 1), self._qkvr).unflatten(0, normed_BtD.shape[:2])
         y = append_attention(qkvr, position, self._weights, memory, self._layout(ring))
-        y_BtD = linear(y.flatten(0, 1), self._out, self._one).view_as(normed_BtD)
+        y_BtD = linear(y.flatten(0, 1), self._out).view_as(normed_BtD)
         past, taps = state.attention_conv_BPD, self._attention_taps
         x_BtD, normed_BtD = norm_conv(y_BtD, past, taps, x_BtD, self._mlp_gain, eps)
         y_BtD = self._mlp(normed_BtD.flatten(0, 1)).view_as(normed_BtD)

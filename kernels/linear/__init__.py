@@ -24,7 +24,7 @@ def tiling(inputs: int) -> dict[str, int]:
 def linear(
     x_NI: torch.Tensor,
     weight_OI: Weight,
-    factor: torch.Tensor,
+    factor: torch.Tensor | None = None,
     dtype: torch.dtype | None = None,
 ) -> torch.Tensor:
     """Multiplies rows by weights, accumulated in fp32.
@@ -32,7 +32,7 @@ def linear(
     Args:
         x_NI: (N, I), contiguous.
         weight_OI: (O, I) weights of the dtype of `x_NI`, or int8.
-        factor: (1,), factor on everything.
+        factor: (1,), factor on everything; None for 1.
         dtype: Of the result; that of `x_NI` if None.
 
     Returns:
@@ -50,9 +50,10 @@ def linear(
     (rows, inputs), outputs = x_NI.shape, weight_OI.values.shape[0]
     out_NO = x_NI.new_empty(rows, outputs, dtype=dtype)
     grid = (blocks(outputs, BLOCK_OUT), blocks(rows, ROWS))
-    scale = factor if weight_OI.scale is None else weight_OI.scale
-    args = (x_NI, weight_OI.values, scale, out_NO, rows, factor, inputs, outputs)
-    launch(kernel.linear, grid, *args, weight_OI.scale is not None, **tiling(inputs))
+    scale = x_NI if weight_OI.scale is None else weight_OI.scale
+    args = (x_NI, weight_OI.values, scale, out_NO, rows, x_NI if factor is None else factor)
+    options = (weight_OI.scale is not None, factor is not None)
+    launch(kernel.linear, grid, *args, inputs, outputs, *options, **tiling(inputs))
     return out_NO
 
 

@@ -18,6 +18,7 @@ def linear(
     IN: tl.constexpr,
     OUT: tl.constexpr,
     HAS_SCALE: tl.constexpr,
+    HAS_FACTOR: tl.constexpr,
     ROWS: tl.constexpr,
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
@@ -31,7 +32,8 @@ def linear(
     y = dot_rows(x_rows, row_ok, weight_rows, column_ok, IN, BLOCK_IN)
     if HAS_SCALE:
         y *= tl.load(scale + column, mask=column_ok, other=0.0)[None, :]
-    y *= tl.load(factor).to(tl.float32)
+    if HAS_FACTOR:
+        y *= tl.load(factor).to(tl.float32)
     at = row.to(tl.int64)[:, None] * OUT + column[None, :]
     tl.store(out + at, y.to(out.dtype.element_ty), mask=row_ok[:, None] & column_ok[None, :])
 

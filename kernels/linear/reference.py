@@ -13,10 +13,11 @@ from interaction_node.kernels.quantise import Weight
 
 
 def linear(
-    x_NI: torch.Tensor, weight_OI: Weight, factor: torch.Tensor, dtype: torch.dtype
+    x_NI: torch.Tensor, weight_OI: Weight, factor: torch.Tensor | None, dtype: torch.dtype
 ) -> torch.Tensor:
     """See `interaction_node.kernels.linear.linear`."""
-    return (x_NI.float() @ weight_OI.float().T * factor.float()).to(dtype)
+    y_NO = x_NI.float() @ weight_OI.float().T
+    return (y_NO if factor is None else y_NO * factor.float()).to(dtype)
 
 
 def gate_up(x_NI: torch.Tensor, weight_XI: Weight) -> torch.Tensor:

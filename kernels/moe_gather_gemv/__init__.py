@@ -40,7 +40,7 @@ def route(
     Returns:
         (N, A) int32, experts, best first; (N, A + S) fp32, weights, shared experts last.
     """
-    logits_NE = linear(x_ND, weight_ED, torch.ones_like(scale), torch.float32)
+    logits_NE = linear(x_ND, weight_ED, dtype=torch.float32)
     if not runs_kernels(x_ND):
         return reference.route(logits_NE, bias_E, scale, chosen, route_scale, sink)
     from interaction_node.kernels.moe_gather_gemv import kernel

@@ -49,11 +49,10 @@ def test_gated_half_agrees_with_plain_pytorch(device, int8):
 
 def test_a_row_is_the_same_bits_alone_and_among_others(device):
     x, weight = rows_and_weight(device, 37, 150, 40, torch.float32)
-    one = torch.ones(1, device=device)
-    together = layers.linear(x, weight, one)
+    together = layers.linear(x, weight)
     for row in (0, 5, 15, 16, 36):
-        assert torch.equal(layers.linear(x[row : row + 1], weight, one)[0], together[row])
-    assert torch.equal(layers.linear(x[3:21].clone(), weight, one), together[3:21])
+        assert torch.equal(layers.linear(x[row : row + 1], weight)[0], together[row])
+    assert torch.equal(layers.linear(x[3:21].clone(), weight), together[3:21])
     gated = layers.gate_up(x, weight)
     assert torch.equal(layers.gate_up(x[20:23].clone(), weight), gated[20:23])
 
@@ -69,6 +68,6 @@ def test_int8_is_as_near_as_its_step(device):
 def test_wrong_shapes_are_named(device):
     x, weight = rows_and_weight(device, 3, 24, 8, torch.float32)
     with pytest.raises(ValueError, match=r'\(N, 24\), got \(3, 23\)'):
-        layers.linear(x[:, 1:].contiguous(), weight, torch.ones(1))
+        layers.linear(x[:, 1:].contiguous(), weight)
     with pytest.raises(ValueError, match=r'must be torch\.float16 or int8'):
-        layers.linear(x.half(), weight, torch.ones(1))
+        layers.linear(x.half(), weight)
