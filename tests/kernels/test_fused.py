@@ -86,3 +86,16 @@ def test_too_many_tokens_are_refused(device, model):
     state = fused.init_state(1, MAX_APPEND, device)
     with pytest.raises(ValueError, match='1 to 9 tokens, got 10'):
         fused.append(torch.zeros(1, 10, 32, device=device), state)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs an NVIDIA GPU')
+@pytest.mark.parametrize('int8', [False, True])
+def test_bf16_stays_near_and_keeps_its_bits_on_a_gpu(device, model, int8):
+    x_BTD = torch.randn(2, 17, 32, device=device)
+    fused = FusedTransformer(model, torch.bfloat16, int8)
+    whole = fused.forward(x_BTD)
+    wanted = model(x_BTD)
+    # Weights, keys, values and what lies between two layers are rounded to 8 bits.
+    assert (whole.float() - wanted).norm() <= 4e-2 * wanted.norm()
+    assert torch.equal(append_all(fused, x_BTD, [1, 7, 1, 8]), whole)
