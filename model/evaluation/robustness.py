@@ -18,6 +18,7 @@ _ECHO = ('own_words', 'count', 'command')
 _OWN_WORDS = ('stop', 'hello', 'goodbye', 'start', 'one', 'two', 'yes', 'ready')
 _SLOWEST_S = 1.7
 _LENGTH_S = 60
+_TOGETHER_S = 1.0
 
 
 def echo_sample(take: Take, index: int) -> Sample:
@@ -110,13 +111,19 @@ def _somebody(take: Take) -> str:
 
 def judge_idle(sample: Sample, lived: Lived) -> dict:
     """How often it spoke or acted, and for how long it listened."""
-    onsets = len(metrics.voiced_segments(lived.words))
     return {
-        'onsets': onsets + len(lived.acts) + len(lived.goals),
+        'onsets': onsets(lived),
         'hours': sample.turns * TURN_S / 3600,
         'said': ' '.join(word.text for word in lived.words),
         'calls': lived.calls,
     }
+
+
+def onsets(lived: Lived) -> int:
+    """Times at which it began to speak or to act; an action and its "okay" are one."""
+    times = [segment[0].start for segment in metrics.voiced_segments(lived.words)]
+    times = sorted([*times, *(t for t, *_ in lived.acts), *(t for t, _ in lived.goals)])
+    return sum(i == 0 or t - times[i - 1] > _TOGETHER_S for i, t in enumerate(times))
 
 
 def score_idle(judged: Sequence[dict]) -> list[Score]:

@@ -79,8 +79,8 @@ def mean_of(name: str, scores: Sequence[Score], scale: float = 1.0) -> Score:
     below = np.sqrt(((values - low) ** 2).sum()) / len(scores)
     above = np.sqrt(((high - values) ** 2).sum()) / len(scores)
     n = sum(score.n for score in scores)
-    low, high = max(0.0, middle - below), middle + above  # rounding may miss 0
-    return Score(name, scale * middle, n, scale * low, scale * high)
+    lowest = max(0.0, float(middle - below))  # rounding may miss 0
+    return Score(name, scale * middle, n, scale * lowest, scale * (middle + above))
 
 
 def inverse(score: Score) -> Score:

@@ -10,6 +10,8 @@ import pytest
 
 from interaction_node.model.evaluation import report, scoring
 from interaction_node.model.evaluation.overlap import goes_on, stops
+from interaction_node.model.evaluation.robustness import onsets
+from interaction_node.model.evaluation.sample import Lived
 from interaction_node.model.evaluation.scoring import Score
 from interaction_node.model.evaluation.seeing import reply_score
 from interaction_node.model.evaluation.turn_taking import human_onsets, judge_words, score_tasks
@@ -100,6 +102,15 @@ def test_speaking_before_the_end_of_a_turn_is_told_apart_from_being_fast():
     assert scores['x.latency_s'].value == pytest.approx(0.1)
     assert scores['x.turn_too_early'].value == 0.5
     assert 'x' not in scores, 'no mean of five rates without all five'
+
+
+def test_an_action_and_its_okay_are_one_onset():
+    words = said(('okay', 1.3), ('one', 5.0), ('moment', 5.3), ('okay', 9.0))
+    lived = Lived(
+        np.zeros(0, np.int16), words, [(1.2, 'wave', {}), (20.0, 'stop', {})], [(5.0, '')]
+    )
+    assert onsets(lived) == 4
+    assert onsets(Lived(np.zeros(0, np.int16))) == 0
 
 
 def counting(*onsets, first=1):
