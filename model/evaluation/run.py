@@ -186,7 +186,7 @@ def _notes(options, studio: Studio, judged: Sequence[dict], took_s: float) -> li
         f'Model: `{Path(model).name}`, greedy. {len(judged)} samples, {hours:.1f} hours of sound, '
         f'lived through in {took_s / 60:.1f} minutes; seed {options.seed}.',
         f'Voices of the {studio.split} split, which are not trained on: {", ".join(studio.voices)} '
-        f'({len(studio.bank)} clips).',
+        f'({len(studio.bank)} clips, bank {studio.fingerprint}).',
         f'Processor time of a step: median {steps["step_cpu_ms_p50"]} ms, 99th percentile '
         f'{steps["step_cpu_ms_p99"]} ms.',
     ]

@@ -104,7 +104,8 @@ def test_only_voices_and_texts_that_were_kept_out_are_used(tmp_path):
     write_shard(root / 'test' / 'trained-00000.npz', trained)
     write_shard(root / 'test' / 'left-out-00000.npz', left_out)
     write_shard(root / 'train' / 'kokoro-a-00000.npz', clips)
-    studio = Studio(root)
+    studio, before = Studio(root), Studio(write_tiny_bank(tmp_path / 'before'))
+    assert studio.fingerprint != before.fingerprint
     assert studio.voices == tuple(sorted(VOICES))
     for kind in studio.bank.kinds:
         for voice in studio.voices:
