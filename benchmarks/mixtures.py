@@ -13,6 +13,7 @@ import torch
 from stopwatch import ratio, side_by_side
 
 from interaction_node.model.moe import MixtureOfExperts
+from interaction_node.model.packed_mlp import PackedExperts
 from interaction_node.model.presets import preset
 
 TOKENS = (1, 4)
@@ -34,11 +35,14 @@ def measure(rounds: int) -> dict[str, float]:
     for parameter in ours.parameters():
         if parameter.dim() > 1:
             parameter.normal_(0, parameter.shape[-1] ** -0.5)
+            # As a checkpoint holds them.
+            parameter.copy_(parameter.bfloat16())
+    packed = PackedExperts(ours)
     theirs = {name: _public(ours, name) for name in ('grouped_mm', 'eager')}
     figures = {}
     for tokens in TOKENS:
         x_BTD = torch.randn(1, tokens, config.width)
-        sides: dict[str, Callable[[], torch.Tensor]] = {'ours': lambda x=x_BTD: ours(x)}
+        sides: dict[str, Callable[[], torch.Tensor]] = {'ours': lambda x=x_BTD: packed(x[0])[None]}
         sides |= {name: lambda x=x_BTD, m=layer: m(x) for name, layer in theirs.items()}
         for name in theirs:
             torch.testing.assert_close(sides[name](), sides['ours'](), atol=1e-4, rtol=1e-4)

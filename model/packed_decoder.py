@@ -22,19 +22,16 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from .attention import Attention
 from .attention_state import AttentionState, Ring
 from .mlp import SwiGlu
 from .norm import RMSNorm
+from .packed_linear import PackedLinear, fill_rows
+from .packed_mlp import PackedExperts, PackedSwiGlu
 from .short_conv import ShortConv
 from .transformer import Block, BlockState, Transformer, TransformerState
 
-# Below this, the library multiplies matrices in another order of summation.
-_MIN_ROWS = 4
-# Half of the smallest fp16.
-_SMALLEST = 2.0**-25
 _HIDDEN = float('-inf')
 
 
@@ -106,9 +103,9 @@ class PackedDecoder:
 
 
 def can_pack(transformer: Transformer) -> bool:
-    """Whether `PackedDecoder` computes what a transformer does: dense, bounded, on the CPU."""
+    """Whether `PackedDecoder` computes what a transformer does: bounded, on the CPU."""
     config = transformer.config
-    if transformer.head.weight.device.type != 'cpu' or 'sparse' in config.mlp_types:
+    if transformer.head.weight.device.type != 'cpu':
         return False
     if 'full' not in config.layer_types:
         return True
@@ -116,36 +113,6 @@ def can_pack(transformer: Transformer) -> bool:
     reach = config.rel_extent + (config.sink_tokens + 64 if config.sink_tokens else 0)
     bounded = config.full_window is not None and config.full_window >= reach
     return bounded and config.log_scaling_floor is None
-
-
-class PackedLinear:
-    """A linear layer without bias; its weights are kept as fp16 if that changes none of them.
-
-    A checkpoint's weights were rounded to bf16, which fp16 holds exactly but for the tiniest; sums
-    are in fp32 either way. fp32 weights of a training in progress stay as they are.
-
-    Args:
-        weight_OI: (O, I) weights.
-
-    Attributes:
-        packed: Whether they are kept as fp16.
-    """
-
-    def __init__(self, weight_OI: Tensor):
-        weight_OI = weight_OI.detach().float().contiguous()
-        rounded_OI = weight_OI.half().float()
-        self.packed = 'x86' in torch.backends.quantized.supported_engines and torch.allclose(
-            rounded_OI, weight_OI, rtol=0.0, atol=_SMALLEST
-        )
-        self._weight = weight_OI
-        if self.packed:
-            self._weight = torch.ops.quantized.linear_prepack_fp16(weight_OI, None)
-
-    def __call__(self, x_nI: Tensor) -> Tensor:
-        """(n, I) to (n, O)."""
-        if self.packed:
-            return torch.ops.quantized.linear_dynamic_fp16.default(x_nI, self._weight)
-        return functional.linear(x_nI, self._weight)
 
 
 class _Norm:
@@ -190,7 +157,7 @@ class _Layer:
     """One block."""
 
     def __init__(self, block: Block):
-        attention, mlp = block.attention, cast(SwiGlu, block.mlp)
+        attention, mlp = block.attention, block.mlp
         self._attention_norm, self._mlp_norm = _Norm(block.attention_norm), _Norm(block.mlp_norm)
         self._attend = _Attend(attention)
         self._widths = (attention.q_width, attention.kv_width, attention.r_width)
@@ -198,10 +165,8 @@ class _Layer:
         self._kv_conv = _Conv(attention.kv_conv)
         self._o = PackedLinear(attention.o_proj.weight)
         self._attention_conv, self._mlp_conv = _Conv(block.attention_conv), _Conv(block.mlp_conv)
-        self._gate_up = PackedLinear(mlp.gate_up_proj.weight)
-        self._down, self._scale = PackedLinear(mlp.down_proj.weight), mlp.scale.detach().clone()
-        linears = (self._qkvr, self._o, self._gate_up, self._down)
-        self.packed = all(linear.packed for linear in linears)
+        self._mlp = PackedSwiGlu(mlp) if isinstance(mlp, SwiGlu) else PackedExperts(mlp)
+        self.packed = self._qkvr.packed and self._o.packed and self._mlp.packed
 
     def __call__(
         self, x_nD: Tensor, lengths: list[int], held: list[BlockState], sights: list[_Sight]
@@ -213,8 +178,7 @@ class _Layer:
         y_nD = self._o(self._attend(qkvr[0], kv_nC, qkvr[2], lengths, memories, sights))
         pasts = [state.attention_conv_BPD for state in held]
         x_nD = x_nD + self._attention_conv(y_nD, lengths, pasts)
-        gate, up = self._gate_up(self._mlp_norm(x_nD)).chunk(2, -1)
-        y_nD = self._down((functional.silu(gate) * up).mul_(self._scale))
+        y_nD = self._mlp(self._mlp_norm(x_nD))
         return x_nD + self._mlp_conv(y_nD, lengths, [state.mlp_conv_BPD for state in held])
 
 
@@ -300,7 +264,7 @@ class _Attend:
         q_nHF, k_nKF = torch.split_with_sizes(qk, (self._heads, self._kv_heads), 1)
         v_nKF = v_nX.unflatten(1, (self._kv_heads, -1))
         r_XR = r_nX.reshape(q_nHF.shape[0] * self._heads, -1)
-        bias_nHE = (_fill(r_XR) @ self._profiles_RE)[: r_XR.shape[0]].view(*q_nHF.shape[:2], -1)
+        bias_nHE = (fill_rows(r_XR) @ self._profiles_RE)[: r_XR.shape[0]].view(*q_nHF.shape[:2], -1)
         if len(lengths) == 1:
             return self._one(q_nHF, k_nKF, v_nKF, bias_nHE, memories[0], sights[0])
         parts = zip(*(x.split(lengths) for x in (q_nHF, k_nKF, v_nKF, bias_nHE)), strict=True)
@@ -327,7 +291,7 @@ class _Attend:
         rows = length * self._groups
         q_KXF = q_tHF.view(length, kv_heads, -1, self._size).transpose(0, 1)
         q_KXF = q_KXF.reshape(kv_heads, rows, self._size)
-        scores_KXR = torch.bmm(_fill(q_KXF), k_KRF.mT)
+        scores_KXR = torch.bmm(fill_rows(q_KXF), k_KRF.mT)
         scores_KtGR = scores_KXR[:, :rows].view(kv_heads, length, self._groups, -1)
         sight.add_bias(scores_KtGR, self._by_age(bias_tHE, sight))
         out_KXF = torch.bmm(scores_KXR.softmax(-1), v_KRF)[:, :rows]
@@ -354,9 +318,3 @@ class _Attend:
         return rows_tHL.as_strided(
             (self._kv_heads, length, self._groups, ring), strides, length - 1
         )
-
-
-def _fill(x_KXF: Tensor) -> Tensor:
-    """Adds rows of zeros where there are too few."""
-    missing = _MIN_ROWS - x_KXF.shape[-2]
-    return functional.pad(x_KXF, (0, 0, 0, missing)) if missing > 0 else x_KXF

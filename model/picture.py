@@ -9,15 +9,15 @@ import numpy as np
 PATCH = 40
 
 
-def fit_frames(frames_2HWC: np.ndarray, patches: tuple[int, int]) -> np.ndarray:
-    """Scales two frames so that the grid is filled, and crops what stands out.
+def fit_newest(frames_2HWC: np.ndarray, patches: tuple[int, int]) -> np.ndarray:
+    """Scales the newer of two frames so that the grid is filled, and crops what stands out.
 
     Args:
         frames_2HWC: (2, height, width, 3) uint8 RGB, oldest first.
         patches: Rows and columns of 40x40 patches.
 
     Returns:
-        (2, 40 rows, 40 columns, 3) uint8.
+        (40 rows, 40 columns, 3) uint8, a copy.
 
     Raises:
         ValueError: The frames have another shape or type.
@@ -26,14 +26,14 @@ def fit_frames(frames_2HWC: np.ndarray, patches: tuple[int, int]) -> np.ndarray:
         raise ValueError(f'frames: shape {frames_2HWC.shape}, expected (2, height, width, 3)')
     if frames_2HWC.dtype != np.uint8:
         raise ValueError(f'frames: dtype {frames_2HWC.dtype}, expected uint8')
+    return _fit(frames_2HWC[1], patches)
+
+
+def _fit(frame_HWC: np.ndarray, patches: tuple[int, int]) -> np.ndarray:
     rows, columns = patches[0] * PATCH, patches[1] * PATCH
-    return np.stack([_fit(frame, rows, columns) for frame in frames_2HWC])
-
-
-def _fit(frame_HWC: np.ndarray, rows: int, columns: int) -> np.ndarray:
     height, width = frame_HWC.shape[:2]
     if (height, width) == (rows, columns):
-        return frame_HWC
+        return frame_HWC.copy()
     scale = max(rows / height, columns / width)
     size = max(columns, round(width * scale)), max(rows, round(height * scale))
     scaled = cv2.resize(frame_HWC, size, interpolation=cv2.INTER_AREA)

@@ -25,7 +25,7 @@ from .interaction_net import InteractionNet
 from .interface import TURN_SAMPLES, Intent, MicroTurn, Priority, Role, StepResult, Timing
 from .mel import MelStream
 from .open_voice import OpenVoice
-from .picture import fit_frames
+from .picture import fit_newest
 from .plain_decoder import Decoder, make_decoder
 from .skills import parse_act
 from .snapshot import Snapshot, fill
@@ -281,7 +281,7 @@ class Session:
 
     def _picture_pair(self, frames_2HWC: np.ndarray) -> np.ndarray:
         """The newest picture of the micro-turn before and of this one: always 200 ms apart."""
-        newest = fit_frames(frames_2HWC, self._net.config.video_patches)[1]
+        newest = fit_newest(frames_2HWC, self._net.config.video_patches)
         before = newest if self._picture is None else self._picture
         self._picture = newest
         return np.stack([before, newest])

@@ -11,7 +11,7 @@ from interaction_node.model.data.tensors import collate
 from interaction_node.model.interface import MicroTurn, Role, TextInput
 from interaction_node.model.mel import MelStream
 from interaction_node.model.open_voice import OpenVoice
-from interaction_node.model.picture import fit_frames
+from interaction_node.model.picture import fit_newest
 from interaction_node.model.session import MAX_OUT, Session
 from interaction_node.model.tokens import Vocabulary
 from interaction_node.model.train import to_tensors
@@ -75,7 +75,7 @@ def micro_turns(count, seed=0, frames=False):
 
 def pairs(turns):
     """(N, 2, h, w, 3): the newest picture of the micro-turn before and of this one."""
-    newest = [fit_frames(turn.frames, (2, 3))[1] for turn in turns]
+    newest = [fit_newest(turn.frames, (2, 3)) for turn in turns]
     return np.stack([np.stack(pair) for pair in zip([newest[0], *newest], newest, strict=False)])
 
 
