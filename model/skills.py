@@ -63,9 +63,9 @@ def parse_act(
         distance = parse_number(words[1:])
         return {'direction': words[0], 'distance_m': distance} if distance is not None else None
     if skill in ('pick', 'bring'):
-        colour = {'colour': words[0]} if words and words[0] in COLOURS else {}
-        rest = ' '.join(words[len(colour) :])
-        return colour | {'object': rest} if rest else None
+        has_colour = bool(words) and words[0] in COLOURS
+        rest = ' '.join(words[has_colour:])
+        return ({'colour': words[0]} if has_colour else {}) | {'object': rest} if rest else None
     return {} if not words else None
 
 

@@ -97,7 +97,7 @@ def passes(session: Session, trial: Trial, seed: int = 0) -> bool:
         trial: What happens.
         seed: Decides the noise.
     """
-    parts = [np.zeros(int(_BEFORE_S * SAMPLE_RATE_HZ), np.float32)]
+    parts: list[np.ndarray] = [np.zeros(int(_BEFORE_S * SAMPLE_RATE_HZ), np.float32)]
     last_start = 0
     for number, clip in enumerate(trial.clips):
         if number:

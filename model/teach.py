@@ -105,19 +105,37 @@ def _digest(exercises: Sequence[Exercise], jobs: Sequence[Job]) -> str:
 
 def make_bank(options: argparse.Namespace) -> None:
     """Builds a small ordinary bank where there is none, to practise what the robot can already."""
-    if all(any((options.bank / split).glob('*.npz')) for split in ('train', 'robot')):
+    if _has_bank(options.bank):
         return
     print(
         f'{options.bank} has no phrase bank yet: a small one is built, about '
         f'{options.bank_minutes:g} minutes. docs/data.md says how to make a better one.',
         flush=True,
     )
+    installed = _installed(['piper', *options.engines])
+    if 'piper' not in installed or len(installed) < 2:
+        raise TeachError(f'speech engines: only {installed} work; run scripts/setup_data.sh')
     module = [speech_python(), '-m', 'model.data.bank', '--root', str(options.bank.resolve())]
-    shares = {'piper': 0.25, ','.join(options.engines): 0.75}
-    for engines, share in shares.items():
+    for engines, share in ((['piper'], 0.25), (installed[1:], 0.75)):
         limits = ['--minutes', str(options.bank_minutes * share)]
-        build_command = [*module, 'build', '--engines', *engines.split(','), *limits]
-        subprocess.run(build_command, cwd=ROOT, check=True)
+        command = [*module, 'build', '--engines', *engines, *limits]
+        subprocess.run(command, cwd=ROOT, check=True)
+    if not _has_bank(options.bank):
+        raise TeachError(
+            f'{options.bank} is still empty after {options.bank_minutes:g} minutes; give more with '
+            '--bank-minutes'
+        )
+
+
+def _has_bank(root: Path) -> bool:
+    return all(any((root / split).glob('*.npz')) for split in ('train', 'robot'))
+
+
+def _installed(engines: Sequence[str]) -> list[str]:
+    """Those of the engines that can speak here, in their order."""
+    command = [speech_python(), '-m', 'model.data.taught_speech', '--try', *engines]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return done.stdout.split()
 
 
 class Teacher:
@@ -127,14 +145,16 @@ class Teacher:
         net: The network, with the new tokens.
         vocabulary: Its tokens.
         rate: Peak learning rate.
+        device: 'cpu' or 'cuda'.
     """
 
-    def __init__(self, net: InteractionNet, vocabulary: Vocabulary, rate: float):
-        self.net, self.rate = net.train(), rate
+    def __init__(self, net: InteractionNet, vocabulary: Vocabulary, rate: float, device: str):
+        self.device = torch.device(device)
+        self.net, self.rate = net.to(self.device).train(), rate
         self.average = {name: value.clone() for name, value in net.state_dict().items()}
         self.optimisers = build_optimisers(net, rate)
         self.step = 0
-        self._boundaries = torch.zeros(len(vocabulary), dtype=torch.bool)
+        self._boundaries = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
         self._boundaries[[vocabulary['<silent>'], vocabulary['<speak>']]] = True
 
     def train_step(self, batch, done: float):
@@ -147,9 +167,10 @@ class Teacher:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group['lr'] = rate
-        tensors = to_tensors(batch, torch.device('cpu'))
-        with torch.autocast('cpu', dtype=torch.bfloat16):
+        tensors = to_tensors(batch, self.device)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
             losses = compute_losses(self.net, tensors, self._boundaries)
+        assert isinstance(losses.total, torch.Tensor)
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         for optimiser in self.optimisers:
@@ -235,7 +256,8 @@ def teach(options: argparse.Namespace) -> dict:
     before = score_lesson(options.base, trials, 'before'), _known(options, options.base)
 
     torch.set_num_threads(options.threads)  # a session sets its own
-    teacher = Teacher(grow_net(net, old, vocabulary), vocabulary, options.rate)
+    grown = grow_net(net, old, vocabulary)
+    teacher = Teacher(grown, vocabulary, options.rate, options.device)
     themes = {name: share * (1 - options.share) for name, share in THEMES.items()}
     themes['taught'] = options.share * sum(THEMES.values())
     print('Reading the speech ...', flush=True)
@@ -265,7 +287,7 @@ def _save(options, teacher: Teacher, vocabulary: Vocabulary, extra, notes: dict)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / 'robot.safetensors'
     taught = {'taught_steps': teacher.step, 'taught_from': options.base.name}
-    save_checkpoint(path, teacher.net.eval(), vocabulary, extra, notes | taught)
+    save_checkpoint(path, teacher.net.cpu().eval(), vocabulary, extra, notes | taught)
     return path
 
 
@@ -350,6 +372,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add('--variants', type=int, default=4, help='augmentations of each clip')
     add('--trials', type=int, default=12, help='most trials of each new thing')
     add('--sessions', type=int, default=6, help='test sessions of each known behaviour; 0: none')
+    add('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     add('--threads', type=int, default=2)
     add('--workers', type=int, default=2, help='processes that synthesise')
     add('--seed', type=int, default=0)

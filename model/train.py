@@ -187,7 +187,7 @@ class _Step(nn.Module):
         self.register_buffer('boundaries', boundaries, persistent=False)
 
     def forward(self, batch: dict[str, Tensor], heard_weight: float) -> Losses:
-        return compute_losses(self.net, batch, self.boundaries, heard_weight)
+        return compute_losses(self.net, batch, self.get_buffer('boundaries'), heard_weight)
 
 
 class Trainer:

@@ -128,9 +128,8 @@ def render_things(split: str, number: int) -> dict[str, np.ndarray]:
     for colour, shape in itertools.product(COLOURS, SHAPES):
         rgb = [c / 255 for c in paint(colour, rng)]
         found[f'{colour} {shape}'] = _sprite(view, _shape_xml(shape, rgb, rng))
-    red, green = paint('red', rng), paint('green', rng)
-    for name, rgb in (('light off', red), ('light on', green)):
-        found[name] = _sprite(view, _lamp_xml([c / 255 for c in rgb]))
+    for name, colour in (('light off', 'red'), ('light on', 'green')):
+        found[name] = _sprite(view, _lamp_xml([c / 255 for c in paint(colour, rng)]))
     return found
 
 

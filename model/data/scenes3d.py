@@ -98,7 +98,7 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix('.tmp')
     with draft.open('wb') as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     draft.rename(path)
 
 
@@ -238,7 +238,7 @@ def _view(rng: np.random.Generator) -> np.ndarray:
     """(2, 3) affine map of a camera that is turned, moved and zoomed a little, or mirrored."""
     angle, zoom = rng.uniform(-4, 4), rng.uniform(0.97, 1.18)
     matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), angle, zoom)
-    matrix[:, 2] += rng.uniform(-4, 4), rng.uniform(-3, 3)
+    matrix[:, 2] += [rng.uniform(-4, 4), rng.uniform(-3, 3)]
     if rng.random() < 0.5:
         mirror = np.array([[-1, 0, WIDTH - 1], [0, 1, 0], [0, 0, 1]], float)
         matrix = matrix @ mirror

@@ -195,14 +195,31 @@ def _make(task: tuple[Path, Job]) -> str:
     return ''
 
 
+def works(engine: str) -> bool:
+    """Whether an engine is installed and speaks."""
+    from .voices import synthesise
+
+    try:
+        synthesise(next(voice for voice in VOICES if voice.engine == engine), 'hello', 0)
+    except (RuntimeError, ImportError, OSError, ValueError):
+        return False
+    return True
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description='Say what a robot is to be taught.')
-    parser.add_argument('jobs', type=Path, help='JSON: a list of [voice, text, take]')
-    parser.add_argument('--cache', type=Path, required=True)
+    parser.add_argument('jobs', type=Path, nargs='?', help='JSON: a list of [voice, text, take]')
+    parser.add_argument('--cache', type=Path, default=Path('.cache/skills/clips'))
+    parser.add_argument('--try', nargs='+', dest='engines', help='only say which of these work')
     parser.add_argument('--minutes', type=float, default=12)
     parser.add_argument('--workers', type=int, default=2)
     options = parser.parse_args()
+    if options.engines:
+        print(' '.join(engine for engine in options.engines if works(engine)))
+        return
+    if options.jobs is None:
+        parser.error('expected a file of jobs, or --try')
     jobs = [Job(*each) for each in json.loads(options.jobs.read_text('utf-8'))]
     speak(options.cache, jobs, options.minutes, options.workers)
 
