@@ -24,6 +24,7 @@ from interaction_node.kernels.launch import Launch
 KIB = 1024
 SHARED_LIMIT = {87: 163 * KIB, 90: 227 * KIB, 100: 227 * KIB, 110: 227 * KIB}
 BOARDS = {87: 'Jetson Orin', 90: 'H100, H200', 100: 'B200', 110: 'Jetson Thor'}
+_OPTIONS = ('num_warps', 'num_stages', 'maxnreg')
 _TYPES = {
     torch.float32: 'fp32',
     torch.float16: 'fp16',
@@ -110,7 +111,7 @@ def compile_launch(launch: Launch, target: int) -> Compiled:
 
     types, constants, aligned = signature(launch)
     source = ASTSource(launch.kernel, types, constants, aligned)
-    options = {k: v for k, v in launch.options.items() if k in ('num_warps', 'num_stages')}
+    options = {k: v for k, v in launch.options.items() if k in _OPTIONS}
     found = triton.compile(source, target=GPUTarget('cuda', target, 32), options=options)
     report = _assemble(found.asm['ptx'], target)
     spilled = re.findall(r'(\d+) bytes spill (?:stores|loads)', report)

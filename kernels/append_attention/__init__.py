@@ -211,6 +211,9 @@ def _attend(
     seen = (table.shape[-1], layout.window, layout.sink, sink_splits)
     sharpens = (layout.sink + layout.window, layout.floor, layout.alpha)
     grid = (tiles * splits, layout.kv_heads, batch)
-    launch(kernel.attend, grid, *args, *sizes, *seen, *sharpens, rows, SPLIT, BLOCK, position.dim())
+    tiling = (rows, SPLIT, BLOCK, position.dim())
+    # Left to itself, the assembler spills a few registers for the sake of more blocks at a time.
+    registers = 128 if head_pad <= 64 else 168
+    launch(kernel.attend, grid, *args, *sizes, *seen, *sharpens, *tiling, maxnreg=registers)
     args = (peaks, totals, sums, out, tokens, splits, *sizes, rows, power_of_two(splits))
     launch(kernel.merge, (layout.heads, tokens, batch), *args, num_warps=1)
