@@ -136,7 +136,7 @@ def _theirs(
 
 
 def _faster_attention(ours: Transformer):
-    """The public model with the attention that is faster here."""
+    """The public model with the attention that is faster here; bf16 is not, at this size."""
     models = {name: inkling.build(ours, name) for name in ('eager', 'sdpa')}
     window = ours.config.full_window
     sides = {n: _theirs(inkling.CachedInkling(m, window), ours) for n, m in models.items()}

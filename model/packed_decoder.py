@@ -171,11 +171,11 @@ class _Layer:
     def __call__(
         self, x_nD: Tensor, lengths: list[int], held: list[BlockState], sights: list[_Sight]
     ) -> Tensor:
-        qkvr = self._qkvr(self._attention_norm(x_nD))
-        qkvr = torch.split_with_sizes(qkvr, self._widths, -1)
+        qkvr_nX = self._qkvr(self._attention_norm(x_nD))
+        q_nX, kv_nX, r_nX = torch.split_with_sizes(qkvr_nX, self._widths, -1)
         memories = [state.attention for state in held]
-        kv_nC = self._kv_conv(qkvr[1], lengths, [memory.conv_BPX for memory in memories])
-        y_nD = self._o(self._attend(qkvr[0], kv_nC, qkvr[2], lengths, memories, sights))
+        kv_nX = self._kv_conv(kv_nX, lengths, [memory.conv_BPX for memory in memories])
+        y_nD = self._o(self._attend(q_nX, kv_nX, r_nX, lengths, memories, sights))
         pasts = [state.attention_conv_BPD for state in held]
         x_nD = x_nD + self._attention_conv(y_nD, lengths, pasts)
         y_nD = self._mlp(self._mlp_norm(x_nD))
@@ -267,13 +267,12 @@ class _Attend:
         bias_nHE = (fill_rows(r_XR) @ self._profiles_RE)[: r_XR.shape[0]].view(*q_nHF.shape[:2], -1)
         if len(lengths) == 1:
             return self._one(q_nHF, k_nKF, v_nKF, bias_nHE, memories[0], sights[0])
-        parts = zip(*(x.split(lengths) for x in (q_nHF, k_nKF, v_nKF, bias_nHE)), strict=True)
-        return torch.cat(
-            [
-                self._one(*part, memory, sight)
-                for part, memory, sight in zip(parts, memories, sights, strict=True)
-            ]
-        )
+        q, k, v, bias = (x.split(lengths) for x in (q_nHF, k_nKF, v_nKF, bias_nHE))
+        each = [
+            self._one(q[i], k[i], v[i], bias[i], memories[i], sights[i])
+            for i in range(len(lengths))
+        ]
+        return torch.cat(each)
 
     def _one(
         self,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import cast
@@ -21,17 +20,19 @@ import torch
 from torch import Tensor
 
 from .checkpoint import load_checkpoint
+from .decoded import Decoded
 from .interaction_net import InteractionNet
-from .interface import TURN_SAMPLES, Intent, MicroTurn, Priority, Role, StepResult, Timing
+from .interface import TURN_SAMPLES, MicroTurn, Role, StepResult
 from .mel import MelStream
 from .open_voice import OpenVoice
 from .picture import fit_newest
 from .plain_decoder import Decoder, make_decoder
-from .skills import parse_act
-from .snapshot import Snapshot, fill
+from .snapshot import Snapshot, check, fill
 from .speech_out import PREFIX_HEAD, SpeechOut
+from .stop_watch import StopWatch
 from .summary import Summary
 from .tokens import Vocabulary
+from .transcript import Transcript
 from .voice import Voice
 
 DEFAULT_CHECKPOINT = Path(__file__).with_name('nano.safetensors')
@@ -43,16 +44,6 @@ SUMMARY = 'summary:'
 _SUMMARY_SHARE = 0.25
 _ROLE_TOKENS = {Role.USER: '<user>', Role.PLANNER: '<planner>', Role.SYSTEM: '<system>'}
 _NEVER_OUT = ('<pad>', '<audio>', '<video>', '<user>', '<planner>', '<system>', '<read_done>')
-
-
-@dataclasses.dataclass
-class _Out:
-    """What was decoded in one micro-turn."""
-
-    tokens: list[str] = dataclasses.field(default_factory=list)
-    probabilities: list[float] = dataclasses.field(default_factory=list)
-    boundary: str = '<silent>'
-    hidden_D: Tensor | None = None
 
 
 class Session:
@@ -83,7 +74,8 @@ class Session:
         step = net.config.turn_frames // net.config.audio_tokens
         self._before_FM = torch.zeros(1, step, net.config.mels, device=self.device)
         never = torch.zeros(len(vocabulary), device=self.device)
-        never[[vocabulary[token] for token in _NEVER_OUT]] = float('-inf')
+        banned = [token for token in _NEVER_OUT if token in vocabulary.ids]
+        never[[vocabulary[token] for token in banned]] = float('-inf')
         self._never_V = never
         self._boundaries = (vocabulary['<silent>'], vocabulary['<speak>'])
         config = net.config.transformer
@@ -100,8 +92,9 @@ class Session:
         self._before_FM.zero_()
         self._picture: np.ndarray | None = None
         self._boundary = self._vocabulary['<silent>']
+        self._since_mark = 0
         self._text: list[int] = []
-        self._transcript: list[tuple[int, str]] = []
+        self._transcript = Transcript()
         self._summary.reset()
         # Micro-turns are counted on after a restart; the offset is to the count of the caller.
         self._next_index, self._index_offset = 0, 0
@@ -148,8 +141,9 @@ class Session:
             'appended': self._state.appended,
             'next_index': self._next_index,
             'boundary': self._boundary,
+            'since_mark': self._since_mark,
             'text': list(self._text),
-            'transcript': list(self._transcript),
+            'transcript': list(self._transcript.words),
         }
         taken = Snapshot({name: t.clone() for name, t in self._memory().items()}, facts)
         if self._picture is not None:
@@ -170,12 +164,14 @@ class Session:
         facts = snapshot.facts
         if facts.get('fingerprint') != self.fingerprint:
             raise ValueError('snapshot: of another checkpoint, expected one of this')
+        check(self._memory(), snapshot.tensors)
         self.reset()
         fill(self._memory(), snapshot.tensors)
         self._state.appended = facts['appended']
         self._next_index, self._restored = facts['next_index'], True
         self._boundary, self._text = facts['boundary'], list(facts['text'])
-        self._transcript = [(index, word) for index, word in facts['transcript']]
+        self._since_mark = facts['since_mark']
+        self._transcript.words = [(index, word) for index, word in facts['transcript']]
         if 'picture' in snapshot.tensors:
             self._picture = snapshot.tensors['picture'].numpy().copy()
         self._summary.restore(snapshot.part('summary'))
@@ -183,12 +179,13 @@ class Session:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of the network's weights, shape and vocabulary."""
+        """Digest of all weights, the network's shape and its vocabulary."""
         if not self._fingerprint:
             digest = hashlib.sha256(repr((self._net.config, self._vocabulary.tokens)).encode())
-            for name, tensor in sorted(self._net.state_dict().items()):
+            weights = self._net.state_dict() | self._voice.weights()
+            for name, tensor in sorted(weights.items()):
                 digest.update(name.encode())
-                digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+                digest.update(tensor.detach().cpu().float().numpy().tobytes())
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
 
@@ -236,21 +233,37 @@ class Session:
 
     def _live(self, micro_turn: MicroTurn) -> Generator[Tensor, Tensor, StepResult]:
         """Lives through a micro-turn; yields what is to be appended, gets its hidden states."""
-        clock = _StopWatch()
+        clock = StopWatch()
         index = self._count(micro_turn.index)
         x_tD, last_audio = self._read(micro_turn, index)
         clock.lap('front_end_ms')
-        pieces = []
-        for piece in x_tD.split(MAX_APPEND):
-            pieces.append((yield piece))
-        h_tD = torch.cat(pieces) if len(pieces) > 1 else pieces[0]
+        x_tD, text_tD = x_tD[: last_audio + 1], x_tD[last_audio + 1 :]
+        if not self._net.config.heard_tokens:
+            x_tD, text_tD = torch.cat([x_tD, text_tD]), text_tD[:0]
+        h_tD = yield from self._append(x_tD)
         heard = self._heard(h_tD[last_audio], index)
+        if self._net.config.heard_tokens and heard:
+            text_tD = torch.cat([self._as_tokens(heard), text_tD])
+        if len(text_tD):
+            h_tD = yield from self._append(text_tD)
         clock.lap('prefill_ms')
         out = yield from self._decode(h_tD[-1])
         clock.lap('decode_ms')
         result = self._act_on(out, micro_turn, index)
         clock.lap('speech_ms')
         return dataclasses.replace(result, heard=heard, timing=clock.timing())
+
+    def _append(self, x_tD: Tensor) -> Generator[Tensor, Tensor, Tensor]:
+        pieces = []
+        for piece in x_tD.split(MAX_APPEND):
+            pieces.append((yield piece))
+        return torch.cat(pieces) if len(pieces) > 1 else pieces[0]
+
+    def _as_tokens(self, words: Sequence[str]) -> Tensor:
+        """(t, D) words that were heard, as the network reads them."""
+        ids = [self._vocabulary[word] for word in words]
+        x_tD = self._decoder.embed(torch.tensor(ids, device=self.device))
+        return x_tD + self._net.heard_type_D
 
     def _count(self, index: int) -> int:
         """The number of a micro-turn in the whole conversation."""
@@ -262,8 +275,8 @@ class Session:
     def _read(self, turn: MicroTurn, index: int) -> tuple[Tensor, int]:
         """(t, D) input of the decoder, and the position of the last user-audio token."""
         ids, net = self._vocabulary.ids, self._net
-        video = net.video is not None and turn.frames is not None
-        before = [self._boundary] + [ids['<video>']] * video
+        see = net.video if turn.frames is not None else None
+        before = [self._boundary] + [ids['<video>']] * (see is not None)
         tokens = before + [ids['<audio>']] * net.config.audio_tokens + self._text_in(turn)
         x_tD = self._decoder.embed(torch.tensor(tokens, device=self.device)).clone()
         user = self._levels(self._user_mel, turn.user_pcm)
@@ -273,10 +286,11 @@ class Session:
         x_tD[first:last] += net.user_tokens(user, self._before_FM)[0, 0]
         self._before_FM.copy_(user[:, 0, -self._before_FM.shape[1] :])
         clock = torch.tensor([[index]], device=self.device)
-        x_tD[0] += net.turn_tokens(own, clock)[0, 0]
-        if video:
+        since = torch.tensor([[self._since_mark]], device=self.device)
+        x_tD[0] += net.turn_tokens(own, clock, since)[0, 0]
+        if see is not None and turn.frames is not None:
             frames = self._picture_pair(turn.frames)
-            x_tD[1] += net.video(torch.from_numpy(frames[None]).to(self.device))[0]
+            x_tD[1] += see(torch.from_numpy(frames[None]).to(self.device))[0]
         return x_tD, last - 1
 
     def _picture_pair(self, frames_2HWC: np.ndarray) -> np.ndarray:
@@ -316,12 +330,11 @@ class Session:
     def _heard(self, h_D: Tensor, index: int) -> tuple[str, ...]:
         best = self._net.hear(h_D[None])[0].argmax(-1).tolist()
         words = tuple(self._vocabulary.tokens[i] for i in best if self._vocabulary.is_word(i))
-        self._transcript += [(index, word) for word in words]
-        del self._transcript[:-64]
+        self._transcript.add(words, index)
         return words
 
-    def _decode(self, h_D: Tensor) -> Generator[Tensor, Tensor, _Out]:
-        out = _Out()
+    def _decode(self, h_D: Tensor) -> Generator[Tensor, Tensor, Decoded]:
+        out = Decoded()
         for _ in range(MAX_OUT):
             logits = self._decoder.logits(h_D[None])[0] + self._never_V
             token = int(logits.argmax())
@@ -334,19 +347,21 @@ class Session:
             h_D = h_tD[0]
         else:
             token = self._boundaries[0]
+        marked = '<mark>' in out.tokens
+        self._since_mark = 1 if marked else self._since_mark + (self._since_mark > 0)
         self._boundary = token
         out.boundary = self._vocabulary.tokens[token]
         return out
 
-    def _act_on(self, out: _Out, turn: MicroTurn, index: int) -> StepResult:
-        intents = tuple(self._intents(out))
-        said = self._said(out.tokens)
+    def _act_on(self, out: Decoded, turn: MicroTurn, index: int) -> StepResult:
+        intents = tuple(out.intents(self._vocabulary))
+        said = out.said(self._vocabulary)
         flush = '<flush>' in out.tokens
         if flush:
             self._voice.stop()
             self._voice.drop_text()
         speech, text, voice = self._speak(out, said)
-        goals = (self._goal(index),) if '<delegate>' in out.tokens else ()
+        goals = (self._transcript.since_pause(index),) if '<delegate>' in out.tokens else ()
         if not turn.emit:
             # Speech that comes too late is dropped; a stop or an action is not.
             self._voice.stop()
@@ -354,7 +369,7 @@ class Session:
         control = 'flush' if flush else 'speak' if speech is not None else 'silent'
         return StepResult(turn.index, text, control, speech, intents, goals, (), voice)
 
-    def _speak(self, out: _Out, words: list[str]):
+    def _speak(self, out: Decoded, words: list[str]):
         if out.boundary != '<speak>':
             self._voice.stop()
             return None, '', ''
@@ -362,45 +377,6 @@ class Session:
             speech, text = self._voice.read()
             return speech, text, self._voice.reader_name if speech is not None else ''
         return self._voice.speak(words, out.hidden_D), ' '.join(words), self._voice.name
-
-    def _said(self, tokens: list[str]) -> list[str]:
-        """The words that are spoken: those outside `<act> ... <end>`."""
-        said, acting = [], False
-        for token in tokens:
-            acting = token == '<act>' or (acting and token != '<end>')
-            if not acting and self._vocabulary.is_word(self._vocabulary[token]):
-                said.append(token)
-        return said
-
-    def _intents(self, out: _Out) -> list[Intent]:
-        intents = []
-        for start, token in enumerate(out.tokens[:-1]):
-            if token != '<act>':
-                continue
-            rest = out.tokens[start + 1 :]
-            words = rest[1 : rest.index('<end>') if '<end>' in rest else None]
-            try:
-                arguments = parse_act(rest[0].strip('<>'), words, self._vocabulary.signatures)
-            except ValueError:
-                continue
-            if arguments is None:
-                continue
-            skill = rest[0].strip('<>')
-            share = out.probabilities[start : start + 2 + len(words)]
-            priority = Priority.STOP if skill == 'stop' else Priority.NORMAL
-            intents.append(Intent(skill, arguments, float(np.prod(share)), priority))
-        return intents
-
-    def _goal(self, index: int) -> str:
-        """The user's last words, back to a pause of 1.4 s."""
-        words: list[str] = []
-        after = index
-        for turn, word in reversed(self._transcript):
-            if after - turn > 7:
-                break
-            words.insert(0, word)
-            after = turn
-        return ' '.join(words)
 
 
 @torch.inference_mode()
@@ -446,22 +422,6 @@ def _check(micro_turn: MicroTurn) -> None:
         shape = getattr(micro_turn, name).shape
         if shape != (TURN_SAMPLES,):
             raise ValueError(f'{name}: shape {shape}, expected ({TURN_SAMPLES},)')
-
-
-class _StopWatch:
-    """Laps in milliseconds."""
-
-    def __init__(self) -> None:
-        self._begun = self._last = time.perf_counter()
-        self._laps: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self._laps[name] = (now - self._last) * 1e3
-        self._last = now
-
-    def timing(self) -> Timing:
-        return Timing(total_ms=(self._last - self._begun) * 1e3, **self._laps)
 
 
 def load_session(

@@ -73,11 +73,11 @@ class Snapshot:
         return Snapshot(tensors, self.facts[name])
 
 
-def fill(targets: Mapping[str, torch.Tensor], sources: Mapping[str, torch.Tensor]) -> None:
-    """Copies tensors of a snapshot into those of a session, in place.
+def check(targets: Mapping[str, torch.Tensor], sources: Mapping[str, torch.Tensor]) -> None:
+    """Looks whether tensors of a snapshot fit those of a session.
 
     Raises:
-        ValueError: One is missing or of another shape or dtype; nothing was copied then.
+        ValueError: One is missing or of another shape or dtype.
     """
     for name, target in targets.items():
         source = sources.get(name)
@@ -85,5 +85,14 @@ def fill(targets: Mapping[str, torch.Tensor], sources: Mapping[str, torch.Tensor
         expected = (tuple(target.shape), target.dtype)
         if found != expected:
             raise ValueError(f'snapshot: {name} is {found}, expected {expected}')
+
+
+def fill(targets: Mapping[str, torch.Tensor], sources: Mapping[str, torch.Tensor]) -> None:
+    """Copies tensors of a snapshot into those of a session, in place.
+
+    Raises:
+        ValueError: One does not fit; nothing was copied then.
+    """
+    check(targets, sources)
     for name, target in targets.items():
         target.copy_(sources[name])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -75,9 +76,13 @@ class Voice:
         if not self._lent:
             self._open.close()
 
+    def weights(self) -> dict[str, Tensor]:
+        """Of flow head and vocoder, by name; none without them."""
+        return self._speech.state_dict() if self._speech else {}
+
     def snapshot(self) -> Snapshot:
         """Everything that `restore` needs to go on sample by sample."""
-        facts = {
+        facts: dict[str, Any] = {
             'seed': self._seed,
             'finished_text': self.finished_text,
             'reading': len(self._recitals),
@@ -98,16 +103,10 @@ class Voice:
         return taken
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Goes on as when the snapshot was taken.
-
-        Raises:
-            ValueError: It is of another voice.
-        """
+        """Goes on as when the snapshot was taken, with the same weights."""
         facts = snapshot.facts
         self._seed = facts['seed']
         self.reset()
-        if (self._state is None) != ('stream' not in facts):
-            raise ValueError('snapshot: expected one of a checkpoint with the same voice')
         if self._state is not None:
             stream = facts['stream']
             fill(self._stream(), snapshot.tensors)
@@ -189,8 +188,8 @@ class _Spelling:
 
     def snapshot(self) -> Snapshot:
         """What `restore` needs."""
-        facts = {'words': self._words, 'turn': self._turn, 'said': self.said}
-        return Snapshot({}, {k: v if k == 'turn' else list(v) for k, v in facts.items()})
+        facts = {'words': [*self._words], 'turn': self._turn, 'said': [*self.said]}
+        return Snapshot({}, facts)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Goes on where the snapshot was taken."""

@@ -15,28 +15,28 @@ from interaction_node.model.snapshot import Snapshot
 
 X86 = 'x86' in torch.backends.quantized.supported_engines
 LINES = {
-    3: (TextInput(Role.USER, 'when you hear kilo say seven ' * 4),),
-    9: (TextInput(Role.PLANNER, 'the red cup is in the kitchen'),),
-    15: (TextInput(Role.SYSTEM, 'summary: kilo is seven'),),
+    2: (TextInput(Role.USER, 'when you hear kilo say seven ' * 4),),
+    6: (TextInput(Role.PLANNER, 'the red cup is in the kitchen'),),
+    8: (TextInput(Role.SYSTEM, 'summary: kilo is seven'),),
 }
 
 
 @pytest.mark.skipif(not X86, reason='weights are packed on x86 only')
 def test_together_gives_the_same_bits_as_alone():
-    turns = [noise(30, seed=1, lines=LINES), noise(30, seed=2), noise(30, seed=3, frames=False)]
+    turns = [noise(16, seed=1, lines=LINES), noise(16, seed=2), noise(16, seed=3, frames=False)]
     first = small_session(speaks=True)
     together = [first, first.sibling(), first.sibling(seed=5)]
     found = [[], [], []]
-    for number in range(30):
+    for number in range(16):
         # One has come later than the others.
-        present = [0, 1, 2] if number >= 7 else [0, 1]
+        present = [0, 1, 2] if number >= 4 else [0, 1]
         results = step_together([together[i] for i in present], [turns[i][number] for i in present])
         for i, result in zip(present, results, strict=True):
             found[i].append(bits(result))
     assert any(speech for _, speech, _ in found[0])
     for i, live in enumerate(turns):
         alone = small_session(speaks=True).sibling(seed=5 if i == 2 else 0)
-        expected = [bits(alone.step(turn)) for turn in (live[7:] if i == 2 else live)]
+        expected = [bits(alone.step(turn)) for turn in (live[4:] if i == 2 else live)]
         assert found[i] == expected
         assert memory(together[i]) == memory(alone)
 
@@ -70,9 +70,9 @@ def test_a_bad_micro_turn_steps_nobody():
     assert memory(session) == before
 
 
-@pytest.mark.parametrize(('moment', 'offset'), [(4, 0), (11, 1000), (20, 0)])
+@pytest.mark.parametrize(('moment', 'offset'), [(3, 0), (9, 1000)])
 def test_a_restored_session_goes_on_bit_for_bit(tmp_path, moment, offset):
-    turns = noise(32, lines=LINES)
+    turns = noise(18, lines=LINES)
     lasting = small_session(speaks=True)
     for turn in turns[:moment]:
         lasting.step(turn)
@@ -84,7 +84,7 @@ def test_a_restored_session_goes_on_bit_for_bit(tmp_path, moment, offset):
     restored.restore(Snapshot.load(path))
     assert memory(restored) == memory(lasting)
     # A robot that was started anew counts its micro-turns from 0 again.
-    later = noise(32, lines=LINES, first=offset - moment if offset else 0)
+    later = noise(18, lines=LINES, first=offset - moment if offset else 0)
     for old, new in zip(turns[moment:], later[moment:], strict=True):
         expected, found = lasting.step(old), restored.step(new)
         assert bits(found) == bits(expected)
