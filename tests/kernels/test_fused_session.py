@@ -34,5 +34,5 @@ def test_a_session_decides_the_same_through_the_kernels(device):
         state = session._state
         memories.append((int(state.position), state.blocks[1].attention.v_BKRF.clone()))
     assert decided[0] == decided[1]
-    assert memories[0][0] == memories[1][0] > 6
+    assert memories[0][0] == memories[1][0] >= 6
     torch.testing.assert_close(memories[0][1], memories[1][1], atol=1e-4, rtol=1e-3)
