@@ -26,8 +26,14 @@ _IDLE = {
     'place': ('i was in the {} yesterday', 'the {} is too cold', 'we painted the {} last week'),
     'object': ('my mother bought a {}', 'the {} was not here', 'i lost my {} yesterday'),
 }
-_TRAIN_OF_ITEM, _TEST_OF_ITEM, _DRAWS = 24, 8, 8000
+_TRAIN_OF_ITEM, _TEST_OF_ITEM, _DRAWS = 24, 8, 4000
 _MOST_COMBINATIONS = 10
+_SLOTS_OF = {
+    'command': ('place', 'object', 'colour'),
+    'cue_set': ('cue', 'answer'),
+    'running_speech': ('cue',),
+    'time_set': ('answer',),
+}
 _POLITE = frozenset(['please', 'robot', 'could', 'can', 'now'])
 
 
@@ -124,19 +130,21 @@ def _of_words(lesson: Lesson, rng: Random) -> Iterator[Exercise]:
     """The grammar's own sentences with the new words in them."""
     new = {word: slot for slot, words in lesson.slots.items() for word in words}
     drawn: dict[tuple[str, str, str], dict[str, Phrase]] = defaultdict(dict)
-    kinds = ['command'] * any(slot in ('place', 'object', 'colour') for slot in new.values())
-    kinds += ['cue_set', 'running_speech'] * ('cue' in lesson.slots)
-    kinds += ['cue_set', 'time_set'] * ('answer' in lesson.slots)
-    for kind, split in itertools.product(dict.fromkeys(kinds), ('train', 'test')):
+    kinds = [kind for kind, slots in _SLOTS_OF.items() if any(s in lesson.slots for s in slots)]
+    for kind, split in itertools.product(kinds, ('train', 'test')):
         most = _TRAIN_OF_ITEM if split == 'train' else _TEST_OF_ITEM
+        wanted = {word for word, slot in new.items() if slot in _SLOTS_OF[kind]}
         for _ in range(_DRAWS):
             phrase = phrases.sample(kind, rng, split)
             if split == 'test' and phrase.split != 'test':
                 continue
-            for word in _values(phrase.meaning):
-                if word in new and len(drawn[word, kind, split]) < most:
-                    drawn[word, kind, split][phrase.text] = phrase
-                    break
+            for word in sorted(wanted.intersection(_values(phrase.meaning))):
+                drawn[word, kind, split][phrase.text] = phrase
+                if len(drawn[word, kind, split]) == most:
+                    wanted.remove(word)
+                break
+            if not wanted:
+                break
     for (word, kind, split), found in drawn.items():
         item = f'{new[word]} {word}'
         yield from (Exercise(item, phrase) for phrase in found.values())

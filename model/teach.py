@@ -67,7 +67,7 @@ def make_speech(options: argparse.Namespace, exercises: Sequence[Exercise], less
     spoken = [exercise.phrase for exercise in exercises]
     known = _robot_texts(options.bank)
     answers = [answer for answer in lesson.answers if answer not in known]
-    jobs = robot_jobs(answers) + plan(spoken, options.engines, options.seed)
+    jobs = robot_jobs(answers) + plan(spoken, options.engines, options.seed, options.clips)
     clips.mkdir(parents=True, exist_ok=True)
     listed = options.cache / 'jobs.json'
     listed.write_text(json.dumps([[job.voice, job.text, job.take] for job in jobs]), 'utf-8')
@@ -366,6 +366,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add('--bank-minutes', type=float, default=12, help='time to build one where there is none')
     add('--cache', type=Path, default=Path('.cache/skills'), help='folder of what was spoken')
     add('--engines', nargs='+', default=list(ENGINES), choices=ENGINES, help='who speaks')
+    add('--clips', type=int, default=0, help='most sentences of a voice; 0: as suits its engine')
     add('--share', type=float, default=0.45, help='share of the training that is new')
     add('--rate', type=float, default=6e-4, help='peak learning rate')
     add('--tokens', type=int, default=6144, help='padded tokens in a batch')

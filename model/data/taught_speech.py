@@ -53,13 +53,16 @@ class Job:
         return cache / self.voice / f'{name}.npz'
 
 
-def plan(phrases: Sequence[Phrase], engines: Iterable[str], seed: int = 0) -> list[Job]:
+def plan(
+    phrases: Sequence[Phrase], engines: Iterable[str], seed: int = 0, clips: int = 0
+) -> list[Job]:
     """Who says what: every voice its own choice, a sentence of each voice in turn.
 
     Args:
         phrases: Sentences of the splits 'train', 'test' and 'shared'.
         engines: Engines to use.
         seed: Another seed deals sentences out otherwise.
+        clips: Most sentences of a voice; 0 for a number that suits its engine.
 
     Returns:
         Jobs, the most useful ones first: a plan that is cut short still has all voices.
@@ -73,7 +76,7 @@ def plan(phrases: Sequence[Phrase], engines: Iterable[str], seed: int = 0) -> li
         if voice.engine not in engines or voice.split not in ('train', 'test'):
             continue
         rng = Random(f'lesson/{voice.key}/{seed}')
-        most = _CLIPS[voice.engine]
+        most = clips or _CLIPS[voice.engine]
         if voice.split == 'test':
             most = max(8, round(most * _TEST_SHARE))
         own = dict.fromkeys(by_split[voice.split])
