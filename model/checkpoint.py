@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from .config import TransformerConfig
 from .interaction_net import InteractionNet, NetConfig
 from .skills import Slot
-from .tokens import Vocabulary
+from .tokens import CONTROLS, Vocabulary
 
 FORMAT = 'duplex-interaction-1'
 
@@ -46,6 +46,8 @@ def preset(name: str, vocab: int) -> NetConfig:
             ),
             video_hidden=128,
             audio_conv=128,
+            heard_tokens=True,
+            mark_turns=320,
         ),
         'tiny': NetConfig(
             TransformerConfig(
@@ -64,6 +66,8 @@ def preset(name: str, vocab: int) -> NetConfig:
             audio_hidden=48,
             video_hidden=16,
             audio_conv=16,
+            heard_tokens=True,
+            mark_turns=64,
         ),
     }
     if name not in presets:
@@ -101,6 +105,7 @@ def save_checkpoint(
         'format': FORMAT,
         'config': json.dumps(dataclasses.asdict(net.config)),
         'words': ' '.join(vocabulary.words),
+        'controls': ' '.join(vocabulary.controls),
         'notes': json.dumps(notes or {}),
     }
     if vocabulary.signatures:
@@ -139,7 +144,8 @@ def load_checkpoint(path: Path) -> tuple[InteractionNet, Vocabulary, dict[str, t
 def _vocabulary(metadata: dict[str, str]) -> Vocabulary:
     taught = json.loads(metadata.get('skills', '{}'))
     signatures = {name: tuple(Slot(**slot) for slot in slots) for name, slots in taught.items()}
-    return Vocabulary(metadata['words'].split(), signatures)
+    controls = metadata.get('controls', '').split() or CONTROLS[: CONTROLS.index('<mark>')]
+    return Vocabulary(metadata['words'].split(), signatures, controls)
 
 
 def _config(values: dict) -> NetConfig:

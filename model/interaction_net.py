@@ -29,6 +29,8 @@ class NetConfig:
         audio_tokens: User-audio tokens in a micro-turn; divides `turn_frames`.
         audio_hidden: Hidden width of the audio front end.
         audio_conv: Channels of its convolutions over time; 0 for none.
+        heard_tokens: Whether the words that were heard are tokens of the stream.
+        mark_turns: Micro-turns since the last `<mark>` that it tells apart; 0 for none.
         clock_periods: Periods of the clock features; the shortest is 2 micro-turns.
         heard_slots: Words that may end in one micro-turn.
         video_hidden: Hidden width of the patch encoder; 0 for a network without eyes.
@@ -45,6 +47,8 @@ class NetConfig:
     video_hidden: int = 0
     video_patches: tuple[int, int] = (2, 3)
     audio_conv: int = 0
+    heard_tokens: bool = False
+    mark_turns: int = 0
 
 
 class AudioFrontEnd(nn.Module):
@@ -149,6 +153,11 @@ class InteractionNet(nn.Module):
         self.own = AudioFrontEnd(config.turn_frames, config.mels, config.audio_hidden // 3, width)
         self.clock = nn.Linear(2 * config.clock_periods, width, bias=False)
         self.heard = nn.Linear(width, config.heard_slots * config.transformer.vocab, bias=False)
+        if config.heard_tokens:
+            self.heard_type_D = nn.Parameter(torch.zeros(width))
+        if config.mark_turns:
+            self.since_mark = nn.Embedding(config.mark_turns + 1, width)
+            nn.init.zeros_(self.since_mark.weight)
         self.video = None
         if config.video_hidden:
             self.video = VideoFrontEnd(config.video_patches, config.video_hidden, width)
@@ -171,18 +180,24 @@ class InteractionNet(nn.Module):
         tokens = self.user(windows.reshape(batch, -1, 2 * step * mels) * 2 - 1)
         return tokens.view(batch, turns, self.config.audio_tokens, -1)
 
-    def turn_tokens(self, own_BNFM: Tensor, clock_BN: Tensor) -> Tensor:
+    def turn_tokens(
+        self, own_BNFM: Tensor, clock_BN: Tensor, since_BN: Tensor | None = None
+    ) -> Tensor:
         """What is added to the boundary that opens a micro-turn: own voice and the time.
 
         Args:
             own_BNFM: (B, N, F, M) levels in [0, 1].
             clock_BN: (B, N) number of the micro-turn.
+            since_BN: (B, N) micro-turns since the last `<mark>`, 0 where there was none.
 
         Returns:
             (B, N, D).
         """
         own = self.own(own_BNFM.flatten(2) * 2 - 1)
-        return own + self.clock(self.clock_features(clock_BN).to(own.dtype))
+        tokens = own + self.clock(self.clock_features(clock_BN).to(own.dtype))
+        if self.config.mark_turns and since_BN is not None:
+            tokens = tokens + self.since_mark(since_BN.clamp(max=self.config.mark_turns))
+        return tokens
 
     def clock_features(self, clock_BN: Tensor) -> Tensor:
         """(..., 2 periods) sine and cosine of the time at periods of 2.2, 3.6, 6, ... turns."""
@@ -198,7 +213,7 @@ class InteractionNet(nn.Module):
         user = batch['user'].to(x.dtype) / 255
         before = user.new_zeros(rows, user.shape[2] // self.config.audio_tokens, user.shape[3])
         tokens = self.user_tokens(user, before)
-        turn = self.turn_tokens(batch['own'].to(x.dtype) / 255, batch['clock'])
+        turn = self.turn_tokens(batch['own'].to(x.dtype) / 255, batch['clock'], batch['since'])
         offset = torch.arange(rows, device=x.device)[:, None] * length
         valid = batch['valid']
         first = (offset + batch['audio_pos'])[valid]
@@ -210,6 +225,9 @@ class InteractionNet(nn.Module):
             seen = batch['frames'][valid]
             places.append((offset + batch['video_pos'])[valid])
             values.append(self.video(seen))
+        if self.config.heard_tokens:
+            places.append((offset[:, :, None] + batch['heard_pos'])[batch['heard_pos'] >= 0])
+            values.append(self.heard_type_D.expand(len(places[-1]), -1))
         flat = x.reshape(-1, width)
         flat = flat.index_add(0, torch.cat(places), torch.cat(values).to(flat.dtype))
         return flat.view(rows, length, width)

@@ -268,6 +268,7 @@ def teach(options: argparse.Namespace) -> dict:
         options.variants,
         themes=themes,
         extra=Extra(bank, lesson.slots, vocabulary),
+        heard_tokens=net.config.heard_tokens,
     )
     try:
         practise(teacher, feed, options.minutes, options.steps)

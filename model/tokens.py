@@ -3,17 +3,18 @@
 
 One micro-turn of the stream is
 
-    boundary(n-1) [video] user-audio user-audio [text in ...] | out ... -> boundary(n)
+    boundary(n-1) [video] user-audio user-audio [heard ...] [text in ...] | out ... -> boundary(n)
 
 The boundary token closes micro-turn n and, with the robot's own voice and the time of micro-turn
-n + 1 added to it, opens the next: a silent micro-turn costs no decoding step.
+n + 1 added to it, opens the next: a silent micro-turn costs no decoding step. `heard` are the words
+that the network itself takes to have ended, so that what was said can be looked up like text.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ CONTROLS = (
     '<end>',  # end of a text input
     '<read_done>',  # input: the waiting text result has been said
     '<unknown>',
+    '<mark>',  # remember this moment: later micro-turns are told how long ago it was
 )
 SKILLS = (
     'navigate_to',
@@ -64,17 +66,25 @@ class Vocabulary:
         words: Lower-case words that have a token of their own, in a fixed order. Among them
             `<name>` is a skill that was taught on top of `SKILLS`.
         signatures: Arguments of the skills by name, where they differ from the built-in ones.
+        controls: Control tokens, where an older checkpoint has fewer.
 
     Attributes:
         tokens: All tokens by id.
         ids: Ids by token.
         first_word: The least id of a word.
         signatures: As given.
+        controls: As given.
     """
 
-    def __init__(self, words: list[str], signatures: Mapping[str, tuple[Slot, ...]] | None = None):
+    def __init__(
+        self,
+        words: list[str],
+        signatures: Mapping[str, tuple[Slot, ...]] | None = None,
+        controls: Sequence[str] = CONTROLS,
+    ):
         spelled = [f'_{letter}' for letter in LETTERS] + [f'+{letter}' for letter in LETTERS]
-        self.tokens = [*CONTROLS, *(f'<{skill}>' for skill in SKILLS), *spelled, *words]
+        self.controls = tuple(controls)
+        self.tokens = [*controls, *(f'<{skill}>' for skill in SKILLS), *spelled, *words]
         self.ids = {token: index for index, token in enumerate(self.tokens)}
         if len(self.ids) != len(self.tokens):
             raise ValueError('words: expected no duplicates')

@@ -75,6 +75,8 @@ def to_tensors(batch: Batch, device: torch.device) -> dict[str, Tensor]:
         'video_pos': batch.video_pos_BN,
         'frames': batch.frames_BN,
         'phase': batch.phase_BN3,
+        'since': batch.since_BN,
+        'heard_pos': batch.heard_pos_BNS,
     }
     return {
         name: torch.from_numpy(array).to(device)
@@ -312,6 +314,7 @@ def train(arguments: argparse.Namespace) -> None:
         arguments.tokens,
         arguments.variants,
         arguments.refresh_minutes * 60,
+        heard_tokens=trainer.config.heard_tokens,
     )
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))

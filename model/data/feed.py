@@ -121,7 +121,8 @@ LENGTHS = (288, 384, 576, 768)  # padded lengths; few, so that a compiled networ
 def tokens_of(session: Session) -> int:
     """Tokens that a session takes."""
     fixed = 4 if session.frames_N is not None else 3
-    return len(session.out) * fixed + sum(map(len, session.out)) + sum(map(len, session.text_in))
+    streams = (session.out, session.text_in, session.heard)
+    return len(session.out) * fixed + sum(len(tokens) for stream in streams for tokens in stream)
 
 
 class Packer:
@@ -159,6 +160,7 @@ class Feed:
         refresh_s: Seconds after which a grown bank is read again; 0 for never.
         themes: Share of each theme.
         extra: What the robot is being taught.
+        heard_tokens: Whether the network reads the words that it heard.
     """
 
     def __init__(
@@ -170,11 +172,14 @@ class Feed:
         refresh_s: float = 0.0,
         themes: dict[str, float] | None = None,
         extra: Extra | None = None,
+        heard_tokens: bool = False,
     ):
         context = multiprocessing.get_context('spawn')
         self._queue = context.Queue(maxsize=12)
-        arguments = (self._queue, bank_root, seed, token_budget, variants, refresh_s, themes, extra)
-        self._process = context.Process(target=_produce, args=arguments, daemon=True)
+        arguments = (bank_root, seed, token_budget, variants, refresh_s, themes, extra)
+        self._process = context.Process(
+            target=_produce, args=(self._queue, *arguments, heard_tokens), daemon=True
+        )
         self._process.start()
 
     def next(self) -> Batch:
@@ -196,7 +201,9 @@ class Feed:
         self._process.join()
 
 
-def _produce(out, bank_root, seed, token_budget, variants, refresh_s, themes, extra) -> None:
+def _produce(
+    out, bank_root, seed, token_budget, variants, refresh_s, themes, extra, heard_tokens
+) -> None:
     vocabulary = extra.vocabulary if extra else default_vocabulary()
     taught = extra.root if extra else None
     if extra:
@@ -213,4 +220,7 @@ def _produce(out, bank_root, seed, token_budget, variants, refresh_s, themes, ex
         while time.monotonic() < until:
             full = packer.add(factory.make())
             if full:
-                out.put(collate(full[0], vocabulary, rng, length=full[1]))
+                sessions, length = full
+                out.put(
+                    collate(sessions, vocabulary, rng, length=length, heard_tokens=heard_tokens)
+                )

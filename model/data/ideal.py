@@ -166,6 +166,7 @@ class IdealPartner:
         period = meaning.get('every_s', meaning.get('in_s')) * 50.0
         repeat = period if 'every_s' in meaning else None
         self._timers.append(_Timer(event.frame + period, repeat, meaning['answer']))
+        self.targets.tokens[turn].append('<mark>')
 
     def _due_timers(self, turn: int) -> None:
         for timer in list(self._timers):
@@ -175,6 +176,7 @@ class IdealPartner:
                     self._timers.remove(timer)
                 else:
                     timer.due += timer.period
+                    self.targets.tokens[turn].append('<mark>')
 
     def _on_count_set(self, turn: int, event: Event) -> None:
         first, last = event.meaning['first'], event.meaning['last']

@@ -105,7 +105,7 @@ class SessionFactory:
             to_log(user).reshape(shape),
             to_log(own).reshape(shape),
             text_in,
-            [[ids[token] for token in tokens] for tokens in targets.tokens],
+            [self._out_ids(tokens) for tokens in targets.tokens],
             targets.speak,
             heard,
             start_turn=int(rng.integers(0, 18_000)) if rng.random() < 0.5 else 0,
@@ -113,6 +113,11 @@ class SessionFactory:
             phase_N3=phase_N3,
             theme=script.theme,
         )
+
+    def _out_ids(self, tokens: list[str]) -> list[int]:
+        ids = self._vocabulary.ids
+        # Older checkpoints have no mark.
+        return [ids[token] for token in tokens if token != '<mark>' or token in ids]
 
     def _video(self, scene: SceneScript | None, turns: int):
         """(turns, 2, 80, 120, 3) pictures, the last and this, and (turns, 3) movement."""

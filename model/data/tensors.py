@@ -57,6 +57,8 @@ class Batch:
         valid_BN: (B, N) bool.
         label_BT: (B, T) int64 next output token, -100 elsewhere.
         heard_BNS: (B, N, S) int64 words that ended, -100 beyond the session.
+        since_BN: (B, N) int64 micro-turns since the last `<mark>`, 0 where there was none.
+        heard_pos_BNS: (B, N, S) positions of heard words in the stream, -1 for none.
         video: None or (session rows, frames (R, N, 2, h, w, 3) uint8, phase (R, N, 3), positions).
     """
 
@@ -69,6 +71,8 @@ class Batch:
     valid_BN: np.ndarray
     label_BT: np.ndarray
     heard_BNS: np.ndarray
+    since_BN: np.ndarray
+    heard_pos_BNS: np.ndarray
     video_pos_BN: np.ndarray | None = None
     frames_BN: np.ndarray | None = None
     phase_BN3: np.ndarray | None = None
@@ -76,7 +80,13 @@ class Batch:
 
 
 def collate(
-    sessions: list[Session], vocabulary: Vocabulary, rng, replace: float = 0.05, length: int = 0
+    sessions: list[Session],
+    vocabulary: Vocabulary,
+    rng,
+    replace: float = 0.05,
+    length: int = 0,
+    heard_tokens: bool = False,
+    mishear: float = 1.0,
 ) -> Batch:
     """Lays sessions out as token sequences.
 
@@ -87,11 +97,15 @@ def collate(
         replace: Share of fed-back boundaries that are flipped, so that closed loop is as good as
             teacher-forced.
         length: Padded length; 0 for the longest session's.
+        heard_tokens: Whether heard words are tokens of the stream.
+        mishear: How much is misheard, where 1 is a bad recogniser and 0 a perfect one.
     """
     ids = vocabulary.ids
-    silent, speak, audio, video = (ids[t] for t in ('<silent>', '<speak>', '<audio>', '<video>'))
     has_video = sessions[0].frames_N is not None
-    rows = [_layout(s, silent, speak, audio, video, rng, replace) for s in sessions]
+    rows = []
+    for session in sessions:
+        heard = _as_heard(session, vocabulary, rng, mishear) if heard_tokens else None
+        rows.append(_layout(session, ids, rng, replace, heard))
     length = length or max(len(row[0]) for row in rows)
     turns = max(len(s.out) for s in sessions)
     count = len(sessions)
@@ -102,6 +116,8 @@ def collate(
         np.zeros((count, turns), bool),
         np.full((count, length), -100, np.int64),
         np.full((count, turns, HEARD_SLOTS), -100, np.int64),
+        np.zeros((count, turns), np.int64),
+        np.full((count, turns, HEARD_SLOTS), -1, np.int64),
         themes=[s.theme for s in sessions],
     )
     if has_video:
@@ -110,11 +126,41 @@ def collate(
         batch.phase_BN3 = np.full((count, turns, 3), np.nan, np.float32)
     for b, (session, row) in enumerate(zip(sessions, rows, strict=True)):
         _fill(batch, b, session, row, has_video)
+        if '<mark>' in ids:
+            batch.since_BN[b, : len(session.out)] = _since(session.out, ids['<mark>'])
     return batch
 
 
-def _layout(session, silent, speak, audio, video, rng, replace):
-    tokens, labels, turn_pos, audio_pos = [], [], [], []
+def _as_heard(session: Session, vocabulary: Vocabulary, rng, mishear: float) -> list[list[int]]:
+    """What a recogniser makes of the words: some lost, late, doubled or taken for others."""
+    unknown, words = vocabulary['<unknown>'], len(vocabulary) - vocabulary.first_word
+    turns = len(session.heard)
+    heard: list[list[int]] = [[] for _ in range(turns)]
+    level = mishear * rng.random() ** 2
+    for turn, spoken in enumerate(session.heard):
+        for word in spoken[:HEARD_SLOTS]:
+            lost, other, late, twice = rng.random(4) < level * np.array([0.3, 0.3, 0.3, 0.2])
+            if word == unknown or lost:
+                continue
+            if other:
+                word = vocabulary.first_word + int(rng.integers(words))
+            for at in {turn + late, turn + 1} if twice else {turn + late}:
+                if at < turns and len(heard[at]) < HEARD_SLOTS:
+                    heard[at].append(word)
+    return heard
+
+
+def _since(out: list[list[int]], mark: int) -> list[int]:
+    since, counts = 0, []
+    for tokens in out:
+        counts.append(since)
+        since = 1 if mark in tokens else since + (since > 0)
+    return counts
+
+
+def _layout(session, ids, rng, replace, heard):
+    silent, speak, audio, video = (ids[t] for t in ('<silent>', '<speak>', '<audio>', '<video>'))
+    tokens, labels, turn_pos, audio_pos, heard_pos = [], [], [], [], []
     boundary = silent
     has_video = session.frames_N is not None
     for n, out in enumerate(session.out):
@@ -124,16 +170,18 @@ def _layout(session, silent, speak, audio, video, rng, replace):
         if has_video:
             tokens.append(video)
         audio_pos.append(len(tokens))
-        tokens += [audio, audio, *session.text_in[n]]
+        words = heard[n] if heard else []
+        heard_pos.append(range(len(tokens) + 2, len(tokens) + 2 + len(words)))
+        tokens += [audio, audio, *words, *session.text_in[n]]
         labels += [-100] * (len(tokens) - len(labels) - 1)
         boundary = speak if session.speak[n] else silent
         tokens += out
         labels += [*out, boundary]
-    return tokens, labels, turn_pos, audio_pos
+    return tokens, labels, turn_pos, audio_pos, heard_pos
 
 
 def _fill(batch: Batch, b: int, session: Session, row, has_video: bool) -> None:
-    tokens, labels, turn_pos, audio_pos = row
+    tokens, labels, turn_pos, audio_pos, heard_pos = row
     turns = len(session.out)
     batch.ids_BT[b, : len(tokens)] = tokens
     batch.label_BT[b, : len(labels)] = labels
@@ -143,6 +191,8 @@ def _fill(batch: Batch, b: int, session: Session, row, has_video: bool) -> None:
     batch.audio_pos_BN[b, :turns] = audio_pos
     batch.clock_BN[b, :turns] = session.start_turn + np.arange(turns)
     batch.valid_BN[b, :turns] = True
+    for n, places in enumerate(heard_pos):
+        batch.heard_pos_BNS[b, n, : len(places)] = places
     batch.heard_BNS[b, :turns] = 0
     for n, words in enumerate(session.heard):
         batch.heard_BNS[b, n, : len(words[:HEARD_SLOTS])] = words[:HEARD_SLOTS]

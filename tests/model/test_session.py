@@ -48,6 +48,10 @@ def net(vocabulary):
     with torch.no_grad():
         # A random head hardly ever ends a micro-turn; make boundaries likely, words possible.
         net.transformer.head.weight *= 4
+        net.heard.weight.view(2, len(vocabulary), -1)[:, vocabulary.first_word :] *= 3
+        net.heard_type_D.normal_()
+        net.since_mark.weight.normal_()
+        net.transformer.head.weight[vocabulary['<mark>']] *= 3
     return net
 
 
@@ -93,7 +97,9 @@ def live(session, turns):
 def test_stepping_equals_teacher_forcing(net, vocabulary, frames):
     turns = micro_turns(40, frames=frames)
     texts = {2: ['<user>', 'go', 'red', '<end>'], 5: ['<planner>', 'say', 'now', '<end>']}
-    _, tokens, speak = live(session_of(net, vocabulary), turns)
+    results, tokens, speak = live(session_of(net, vocabulary), turns)
+    assert any(result.heard for result in results)
+    assert any('<mark>' in said for said in tokens)
     user, own = MelStream(), MelStream()
     ids = vocabulary.ids
     training = TrainingSession(
@@ -102,10 +108,17 @@ def test_stepping_equals_teacher_forcing(net, vocabulary, frames):
         [[ids[w] for w in texts.get(t.index, [])] for t in turns],
         [[ids[w] for w in said] for said in tokens],
         speak,
-        [[] for _ in turns],
+        [[ids[w] for w in result.heard] for result in results],
         frames_N=pairs(turns) if frames else None,
     )
-    batch = collate([training], vocabulary, np.random.default_rng(0), replace=0.0)
+    batch = collate(
+        [training],
+        vocabulary,
+        np.random.default_rng(0),
+        replace=0.0,
+        heard_tokens=True,
+        mishear=0.0,
+    )
     tensors = to_tensors(batch, torch.device('cpu'))
     with torch.no_grad():
         logits = net.transformer.logits(net(tensors)[0])
