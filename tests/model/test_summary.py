@@ -44,7 +44,7 @@ def test_the_model_reads_it_as_a_line_of_the_system():
     for turn in noise(40, frames=False):
         session.step(turn)
     expected = [session._vocabulary[token] for token in ('<system>', 'kilo', 'seven', '<end>')]
-    assert [line for line in lines if line][0] == expected
+    assert next(line for line in lines if line) == expected
 
 
 def test_nothing_is_read_without_a_text():
