@@ -21,7 +21,7 @@ from interaction_node.model.data.voices import find_voice, synthesise
 
 RATE_HZ = 16_000
 FOLDER = Path(__file__).parent / 'demo'
-PERSON, BYSTANDER = 'flite-rms', 'kokoro-n'
+PERSON, BYSTANDER = 'kokoro-af_bella', 'kokoro-n'
 LENGTH_S = 60.0
 FPS = 15
 SCALE = 2
@@ -76,7 +76,7 @@ def speech() -> tuple[np.ndarray, list[dict]]:
     mixed = rng.standard_normal(int(LENGTH_S * RATE_HZ)) * 10 ** (-66 / 20)
     script = []
     for line in LINES:
-        pcm = synthesise(find_voice(line.voice), line.text, seed=3)
+        pcm = synthesise(find_voice(line.voice), line.text, seed=4)
         samples = pcm.astype(np.float64) / 32768
         samples *= 10 ** (line.gain_db / 20)
         first = int(line.start_s * RATE_HZ)
