@@ -21,7 +21,7 @@ from interaction_node.model.data.voices import find_voice, synthesise
 
 RATE_HZ = 16_000
 FOLDER = Path(__file__).parent / 'demo'
-PERSON, BYSTANDER = 'kokoro-af_bella', 'kokoro-n'
+PERSON, BYSTANDER = 'kokoro-bm_george', 'kokoro-n'
 LENGTH_S = 60.0
 FPS = 15
 SCALE = 2
@@ -58,7 +58,7 @@ LINES = (
     Line(8.0, 'kilo', 'seven'),
     Line(12.0, 'count to ten', 'one'),
     Line(15.6, 'mm hmm'),
-    Line(18.6, 'stop', 'stopped', skill='stop'),
+    Line(17.8, 'stop', 'stopped', skill='stop'),
     Line(22.0, 'go to the kitchen', 'okay', skill='navigate_to'),
     Line(26.0, 'mary we should leave at nine', voice=BYSTANDER, gain_db=-8.0),
     Line(30.0, 'bring me the red cup', 'okay', skill='bring'),
