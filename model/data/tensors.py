@@ -105,7 +105,11 @@ def collate(
     rows = []
     for session in sessions:
         heard = _as_heard(session, vocabulary, rng, mishear) if heard_tokens else None
-        rows.append(_layout(session, ids, rng, replace, heard))
+        row = _layout(session, ids, rng, replace, heard)
+        if heard and length and len(row[0]) > length:  # words heard twice have no room
+            heard = _as_heard(session, vocabulary, rng, 0.0)
+            row = _layout(session, ids, rng, replace, heard)
+        rows.append(row)
     length = length or max(len(row[0]) for row in rows)
     turns = max(len(s.out) for s in sessions)
     count = len(sessions)

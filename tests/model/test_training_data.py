@@ -111,3 +111,33 @@ def test_tensors_have_the_names_that_the_network_reads(store, vocabulary):
     tensors = to_tensors(batch, torch.device('cpu'))
     assert tensors['frames'].shape[2:] == (2, 80, 120, 3)
     assert set(tensors) >= {'ids', 'user', 'own', 'label', 'heard', 'phase', 'video_pos'}
+
+
+def test_heard_words_are_tokens_that_keep_to_the_length(store, vocabulary):
+    factory = SessionFactory(store, vocabulary, 6, {'words': 1.0})
+    for _ in range(10):
+        session = factory.make()
+        length = tokens_of(session)
+        batch = collate(
+            [session],
+            vocabulary,
+            np.random.default_rng(0),
+            length=length,
+            heard_tokens=True,
+            mishear=3.0,
+        )
+        places = batch.heard_pos_BNS[batch.heard_pos_BNS >= 0]
+        assert len(places)
+        assert all(vocabulary.is_word(token) for token in batch.ids_BT[0, places])
+
+
+def test_an_interval_is_counted_from_its_mark(store, vocabulary):
+    factory = SessionFactory(store, vocabulary, 7, {'time': 1.0})
+    session = next(s for s in (factory.make() for _ in range(50)) if any(map(len, s.out)))
+    batch = collate([session], vocabulary, np.random.default_rng(0))
+    mark = vocabulary['<mark>']
+    marked = [turn for turn, out in enumerate(session.out) if mark in out]
+    assert marked
+    assert not batch.since_BN[0, : marked[0] + 1].any()
+    for turn in range(marked[0] + 1, len(session.out)):
+        assert batch.since_BN[0, turn] == turn - max(m for m in marked if m < turn)
