@@ -235,7 +235,7 @@ def test_every_command_and_link_leads_somewhere(page):
     for command in commands:
         assert command.split()[1] in targets, command
     for module in re.findall(r'python -m interaction_node\.([\w.]+\w)', text):
-        base = ROOT if module.startswith('model.') else ROOT / 'interaction_node'
+        base = ROOT if module.startswith(('model.', 'kernels.')) else ROOT / 'interaction_node'
         path = base.joinpath(*module.split('.'))
         assert path.with_suffix('.py').is_file() or (path / '__main__.py').is_file(), module
     for link in re.findall(r'\]\(([^)#\s]+)\)', text):
