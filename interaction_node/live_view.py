@@ -128,7 +128,8 @@ class LiveView:
         rows = self._latest()[-_ROWS:]
         with self._lock:
             total = f' of {self.total_turns}' if self.total_turns else ''
-            title = f'micro-turn {self.turns}{total}   step {self._step_ms:.0f} ms   missed {self.missed}'
+            title = f'micro-turn {self.turns}{total}   step {self._step_ms:.0f} ms'
+            title += f'   missed {self.missed}'
             bar = ''.join(self._bar)
         table = Table(title=title, caption=bar, expand=True, show_header=False)
         table.add_column(width=14, justify='right')
