@@ -60,7 +60,14 @@ def run_demo(recording: Path, output: Path) -> dict:
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     turns = int(soundfile.info(wav).duration / TURN_S)
-    nodes = graph.processes(demo_settings(recording, output), {'recorder_node': {'compress': True}})
+    settings = demo_settings(recording, output)
+    # The sound begins when all who listen to it are connected: recorder, model and camera.
+    listeners = 2 + bool(settings['video_file'])
+    parameters = {
+        'recorder_node': {'compress': True},
+        'microphone_node': {'wait_for_subscribers': listeners, 'start_delay_s': 0.5},
+    }
+    nodes = graph.processes(settings, parameters)
     _run_graph(nodes, output, turns)
     script = recording / 'script.json'
     lines = json.loads(script.read_text('utf-8')) if script.is_file() else None

@@ -3,6 +3,7 @@
 
 import importlib.util
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +14,8 @@ TESTS = Path(__file__).resolve().parent
 NEEDS_ROS = (TESTS / 'ros', TESTS / 'launch')
 HAS_ROS = importlib.util.find_spec('rclpy') is not None
 
+# A shell's background job ignores Ctrl-C, and so would the nodes that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ.pop('ROS_LOCALHOST_ONLY', None)
 os.environ.setdefault('OMP_NUM_THREADS', '1')
