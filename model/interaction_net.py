@@ -30,7 +30,7 @@ class NetConfig:
         audio_hidden: Hidden width of the audio front end.
         audio_conv: Channels of its convolutions over time; 0 for none.
         heard_tokens: Whether the words that were heard are tokens of the stream.
-        mark_turns: Micro-turns since the last `<mark>` that it tells apart; 0 for none.
+        mark_turns: Micro-turns on the timer that it tells apart; 0 for a network without one.
         clock_periods: Periods of the clock features; the shortest is 2 micro-turns.
         heard_slots: Words that may end in one micro-turn.
         video_hidden: Hidden width of the patch encoder; 0 for a network without eyes.
@@ -188,7 +188,7 @@ class InteractionNet(nn.Module):
         Args:
             own_BNFM: (B, N, F, M) levels in [0, 1].
             clock_BN: (B, N) number of the micro-turn.
-            since_BN: (B, N) micro-turns since the last `<mark>`, 0 where there was none.
+            since_BN: (B, N) micro-turns on the timer, 0 where none runs.
 
         Returns:
             (B, N, D).

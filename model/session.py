@@ -31,6 +31,7 @@ from .snapshot import Snapshot, check, fill
 from .speech_out import PREFIX_HEAD, SpeechOut
 from .stop_watch import StopWatch
 from .summary import Summary
+from .timer import timer_after, timer_words
 from .tokens import Vocabulary
 from .transcript import Transcript
 from .voice import Voice
@@ -92,7 +93,7 @@ class Session:
         self._before_FM.zero_()
         self._picture: np.ndarray | None = None
         self._boundary = self._vocabulary['<silent>']
-        self._since_mark = 0
+        self._elapsed = 0
         self._text: list[int] = []
         self._transcript = Transcript()
         self._summary.reset()
@@ -141,7 +142,7 @@ class Session:
             'appended': self._state.appended,
             'next_index': self._next_index,
             'boundary': self._boundary,
-            'since_mark': self._since_mark,
+            'elapsed': self._elapsed,
             'text': list(self._text),
             'transcript': list(self._transcript.words),
         }
@@ -170,7 +171,7 @@ class Session:
         self._state.appended = facts['appended']
         self._next_index, self._restored = facts['next_index'], True
         self._boundary, self._text = facts['boundary'], list(facts['text'])
-        self._since_mark = facts['since_mark']
+        self._elapsed = facts['elapsed']
         self._transcript.words = [(index, word) for index, word in facts['transcript']]
         if 'picture' in snapshot.tensors:
             self._picture = snapshot.tensors['picture'].numpy().copy()
@@ -277,7 +278,8 @@ class Session:
         ids, net = self._vocabulary.ids, self._net
         see = net.video if turn.frames is not None else None
         before = [self._boundary] + [ids['<video>']] * (see is not None)
-        tokens = before + [ids['<audio>']] * net.config.audio_tokens + self._text_in(turn)
+        timer = [ids[token] for token in timer_words(self._elapsed)]
+        tokens = before + [ids['<audio>']] * net.config.audio_tokens + timer + self._text_in(turn)
         x_tD = self._decoder.embed(torch.tensor(tokens, device=self.device)).clone()
         user = self._levels(self._user_mel, turn.user_pcm)
         own = self._levels(self._own_mel, turn.own_pcm)
@@ -286,7 +288,7 @@ class Session:
         x_tD[first:last] += net.user_tokens(user, self._before_FM)[0, 0]
         self._before_FM.copy_(user[:, 0, -self._before_FM.shape[1] :])
         clock = torch.tensor([[index]], device=self.device)
-        since = torch.tensor([[self._since_mark]], device=self.device)
+        since = torch.tensor([[self._elapsed]], device=self.device)
         x_tD[0] += net.turn_tokens(own, clock, since)[0, 0]
         if see is not None and turn.frames is not None:
             frames = self._picture_pair(turn.frames)
@@ -347,8 +349,8 @@ class Session:
             h_D = h_tD[0]
         else:
             token = self._boundaries[0]
-        marked = '<mark>' in out.tokens
-        self._since_mark = 1 if marked else self._since_mark + (self._since_mark > 0)
+        if self._net.config.mark_turns:
+            self._elapsed = timer_after(self._elapsed, out.tokens)
         self._boundary = token
         out.boundary = self._vocabulary.tokens[token]
         return out

@@ -3,7 +3,7 @@
 
 One micro-turn of the stream is
 
-    boundary(n-1) [video] user-audio user-audio [heard ...] [text in ...] | out ... -> boundary(n)
+    boundary(n-1) [video] user-audio user-audio [heard ...] [timer] [text in ...] | out ... -> boundary(n)
 
 The boundary token closes micro-turn n and, with the robot's own voice and the time of micro-turn
 n + 1 added to it, opens the next: a silent micro-turn costs no decoding step. `heard` are the words
@@ -34,10 +34,10 @@ CONTROLS = (
     '<user>',  # a typed line follows
     '<planner>',  # a planner's result follows
     '<system>',
-    '<end>',  # end of a text input
+    '<end>',  # end of a text input or an action; alone, of the timer
     '<read_done>',  # input: the waiting text result has been said
     '<unknown>',
-    '<mark>',  # remember this moment: later micro-turns are told how long ago it was
+    '<mark>',  # sets the timer; before its whole seconds, their number follows (`timer.py`)
 )
 SKILLS = (
     'navigate_to',
@@ -90,6 +90,9 @@ class Vocabulary:
             raise ValueError('words: expected no duplicates')
         self.first_word = len(self.tokens) - len(words)
         self.signatures = dict(signatures or {})
+        self._beginnings: dict[str, list[int]] = {}
+        for token_id in range(self.first_word, len(self.tokens)):
+            self._beginnings.setdefault(self.tokens[token_id][:2], []).append(token_id)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -100,6 +103,10 @@ class Vocabulary:
     def is_word(self, token_id: int) -> bool:
         """Whether a token is a whole word (not a letter or control token)."""
         return token_id >= self.first_word and not self.tokens[token_id].startswith('<')
+
+    def alike(self, token_id: int) -> list[int]:
+        """Other words that begin with the same two letters."""
+        return [i for i in self._beginnings.get(self.tokens[token_id][:2], []) if i != token_id]
 
     @property
     def words(self) -> list[str]:

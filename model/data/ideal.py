@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..timer import SECOND_TURNS, timer_after
 from ..tokens import number_words
 
 TURN_FRAMES = 10
@@ -70,6 +71,7 @@ class Targets:
         said: (micro-turn, text) of the utterances that began, for the evaluation.
         acts: (micro-turn, skill, arguments).
         delegated: Micro-turns with a plan request.
+        elapsed: What each micro-turn reads from the timer (see `timer_after`), and one more.
     """
 
     tokens: list[list[str]]
@@ -79,6 +81,7 @@ class Targets:
     said: list[tuple[int, str]] = field(default_factory=list)
     acts: list[tuple[int, str, dict]] = field(default_factory=list)
     delegated: list[int] = field(default_factory=list)
+    elapsed: list[int] = field(default_factory=lambda: [0])
 
 
 @dataclass
@@ -92,8 +95,8 @@ class _Utterance:
 
 @dataclass
 class _Timer:
-    due: float
-    period: float | None
+    period: int
+    repeats: bool
     word: str
 
 
@@ -111,7 +114,8 @@ class IdealPartner:
         self._turns = turns
         self._user_speaks = user_speaks
         self._bindings: dict[str, str] = {}
-        self._timers: list[_Timer] = []
+        self._timer: _Timer | None = None
+        self._elapsed = 0
         self._count: list[int] = []
         self._count_turn = 0
         self._paused: list[int] = []
@@ -130,10 +134,12 @@ class IdealPartner:
         for turn in range(self._turns):
             for event in by_turn.get(turn, []):
                 getattr(self, f'_on_{event.kind}', self._ignore)(turn, event)
-            self._due_timers(turn)
+            self._due_timer(turn)
             self._due_count(turn)
             self._due_result(turn)
             self._speak(turn)
+            self._elapsed = timer_after(self._elapsed, self.targets.tokens[turn])
+            self.targets.elapsed.append(self._elapsed)
         return self.targets
 
     def _ignore(self, turn: int, event: Event) -> None:
@@ -153,30 +159,31 @@ class IdealPartner:
             self._say(answer)
 
     def _on_cue_cancel(self, turn: int, event: Event) -> None:
-        self._forget()
+        self._forget(turn)
         self._say('okay')
 
-    def _forget(self) -> None:
+    def _forget(self, turn: int) -> None:
         self._bindings.clear()
-        self._timers.clear()
         self._watching = False
+        if self._timer:
+            self._timer = None
+            self.targets.tokens[turn].append('<end>')
 
     def _on_time_set(self, turn: int, event: Event) -> None:
         meaning = event.meaning
-        period = meaning.get('every_s', meaning.get('in_s')) * 50.0
-        repeat = period if 'every_s' in meaning else None
-        self._timers.append(_Timer(event.frame + period, repeat, meaning['answer']))
+        period = meaning.get('every_s', meaning.get('in_s')) * SECOND_TURNS
+        # A new timer replaces one that runs.
+        self._timer = _Timer(period, 'every_s' in meaning, meaning['answer'])
         self.targets.tokens[turn].append('<mark>')
 
-    def _due_timers(self, turn: int) -> None:
-        for timer in list(self._timers):
-            if (turn + 1) * TURN_FRAMES + TURN_FRAMES / 2 > timer.due:
-                self._say(timer.word)
-                if timer.period is None:
-                    self._timers.remove(timer)
-                else:
-                    timer.due += timer.period
-                    self.targets.tokens[turn].append('<mark>')
+    def _due_timer(self, turn: int) -> None:
+        timer = self._timer
+        if timer is None or self._elapsed != timer.period:
+            return
+        self._say(timer.word)
+        if not timer.repeats:
+            self._timer = None
+        self.targets.tokens[turn].append('<mark>' if timer.repeats else '<end>')
 
     def _on_count_set(self, turn: int, event: Event) -> None:
         first, last = event.meaning['first'], event.meaning['last']
@@ -198,7 +205,7 @@ class IdealPartner:
         resumable = event.meaning['then'] == 'yes'
         self._paused, self._count = (self._count if resumable else []), []
         if not resumable:
-            self._forget()
+            self._forget(turn)
         self._hush(turn)
         if event.meaning.get('halts'):
             self._act(turn, 'stop', {})
@@ -223,7 +230,7 @@ class IdealPartner:
         skill, arguments = event.meaning['skill'], event.meaning['arguments']
         if skill == 'stop':
             self._count, self._paused = [], []
-            self._forget()
+            self._forget(turn)
             self._hush(turn)
         self._act(turn, skill, arguments)
         self._say('stopped' if event.meaning.get('halts') else 'okay')

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..tokens import number_words
+from ..tokens import number_words, parse_number
 from . import phrases
 from .features import Utterance
 from .ideal import Event
@@ -25,6 +25,7 @@ _STOP_WORDS = ('stop', 'wait', 'quiet', 'enough')
 _MEANT = frozenset((*_STOP_WORDS, 'robot', 'hello', 'hi', 'hey', 'morning', 'follow', 'thanks'))
 _SECOND = 50
 _LONGEST_CUE = 4  # words
+_SECONDS = [number_words(seconds) for seconds in range(2, 21)]
 SEEN_SHARE = 0.2  # of the sessions that are not about seeing
 _MOVEMENTS = tuple(phrases.grammar()['slots']['movement'])
 
@@ -339,7 +340,9 @@ class ScriptWriter:
     def _time(self) -> None:
         tries = 0
         meaning = self._say('time_set', 0.15)
-        while meaning and tries < 6 and meaning.get('every_s', meaning.get('in_s')) > 25:
+        # Mostly short: long ones are nothing but waiting.
+        most = self._rng.choice([10, 25], p=[0.7, 0.3])
+        while meaning and tries < 8 and meaning.get('every_s', meaning.get('in_s')) > most:
             self._undo_last()
             meaning = self._say('time_set', 0.15)
             tries += 1
@@ -577,9 +580,9 @@ THEMES = {
     'command': 0.14,
     'address': 0.03,
     'delegate': 0.07,
-    'idle': 0.03,
-    'transcribe': 0.03,
-    'words': 0.13,
+    'idle': 0.06,
+    'transcribe': 0.02,
+    'words': 0.11,
     'mixed': 0.06,
     'watch_count': 0.05,
     'watch_start_stop': 0.03,
@@ -616,8 +619,13 @@ def _swaps(kind: str, meaning: dict, rng: np.random.Generator, known: set[str]) 
             swaps[cue] = other('cue', set(swaps.values()) | {c for c, _ in meaning['cues']})
             if rng.random() < 0.7 and answer not in swaps:
                 swaps[answer] = other('answer', set())
-    elif kind == 'time_set' and meaning['answer'] in slots['answer'] and meaning['answer'] != 'now':
-        swaps[meaning['answer']] = other('answer', set())
+    elif kind == 'time_set':
+        if meaning['answer'] in slots['answer'] and meaning['answer'] != 'now':
+            swaps[meaning['answer']] = other('answer', set())
+        said = number_words(meaning.get('every_s', meaning.get('in_s')))
+        numbers = [word for word in _SECONDS if word in known and word != said]
+        if numbers and said not in swaps and said != 'one' and ' ' not in said:
+            swaps[said] = str(rng.choice(numbers))
     elif kind == 'command':
         for name, slot in _SLOT_OF.items():
             value = meaning['arguments'].get(name)
@@ -629,6 +637,9 @@ def _swaps(kind: str, meaning: dict, rng: np.random.Generator, known: set[str]) 
 def _swap_meaning(meaning, swaps: dict[str, str]):
     if isinstance(meaning, dict):
         return {key: _swap_meaning(value, swaps) for key, value in meaning.items()}
+    if isinstance(meaning, int):
+        new = parse_number([swaps.get(number_words(meaning), '')])
+        return meaning if new is None else new
     if isinstance(meaning, list | tuple):
         return [_swap_meaning(value, swaps) for value in meaning]
     return swaps.get(meaning, meaning) if isinstance(meaning, str) else meaning

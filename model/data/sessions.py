@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..mel import MELS
+from ..timer import timer_words
 from ..tokens import Vocabulary, normalise
 from .features import Utterance
 from .ideal import TURN_FRAMES, IdealPartner
@@ -83,7 +84,8 @@ class SessionFactory:
         delay = int(rng.choice([0, 0, 0, 1, 2]))
         own = own_power(targets.own, frames, delay) * colour(rng)
         own += np.float32(10 ** (2 * -5.0))
-        text_in: list[list[int]] = [[] for _ in range(turns)]
+        elapsed = targets.elapsed[:turns]
+        text_in = [[ids[token] for token in timer_words(each)] for each in elapsed]
         for frame, role, text in script.typed:
             if frame // TURN_FRAMES < turns:
                 text_in[frame // TURN_FRAMES] += [
@@ -105,19 +107,15 @@ class SessionFactory:
             to_log(user).reshape(shape),
             to_log(own).reshape(shape),
             text_in,
-            [self._out_ids(tokens) for tokens in targets.tokens],
+            [[ids[token] for token in tokens] for tokens in targets.tokens],
             targets.speak,
             heard,
             start_turn=int(rng.integers(0, 18_000)) if rng.random() < 0.5 else 0,
             frames_N=frames_N,
             phase_N3=phase_N3,
             theme=script.theme,
+            elapsed=elapsed,
         )
-
-    def _out_ids(self, tokens: list[str]) -> list[int]:
-        ids = self._vocabulary.ids
-        # Older checkpoints have no mark.
-        return [ids[token] for token in tokens if token != '<mark>' or token in ids]
 
     def _video(self, scene: SceneScript | None, turns: int):
         """(turns, 2, 80, 120, 3) pictures, the last and this, and (turns, 3) movement."""

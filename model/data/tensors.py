@@ -30,6 +30,7 @@ class Session:
         frames_N: (N, 2, h, w, 3) uint8 or None.
         phase_N3: (N, 3) float32 (cos, sin, moving) of the visible movement or None.
         theme: What the session practises, for statistics.
+        elapsed: Per micro-turn, what it reads from the timer; None where it never runs.
     """
 
     user_NFM: np.ndarray
@@ -42,6 +43,7 @@ class Session:
     frames_N: np.ndarray | None = None
     phase_N3: np.ndarray | None = None
     theme: str = ''
+    elapsed: list[int] | None = None
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Batch:
         valid_BN: (B, N) bool.
         label_BT: (B, T) int64 next output token, -100 elsewhere.
         heard_BNS: (B, N, S) int64 words that ended, -100 beyond the session.
-        since_BN: (B, N) int64 micro-turns since the last `<mark>`, 0 where there was none.
+        since_BN: (B, N) int64 micro-turns on the timer, 0 where none runs.
         heard_pos_BNS: (B, N, S) positions of heard words in the stream, -1 for none.
         video: None or (session rows, frames (R, N, 2, h, w, 3) uint8, phase (R, N, 3), positions).
     """
@@ -104,12 +106,13 @@ def collate(
     has_video = sessions[0].frames_N is not None
     rows = []
     for session in sessions:
-        heard = _as_heard(session, vocabulary, rng, mishear) if heard_tokens else None
-        row = _layout(session, ids, rng, replace, heard)
-        if heard and length and len(row[0]) > length:  # words heard twice have no room
-            heard = _as_heard(session, vocabulary, rng, 0.0)
-            row = _layout(session, ids, rng, replace, heard)
-        rows.append(row)
+        hearing = _as_heard(session, vocabulary, rng, mishear if heard_tokens else 0.0)
+        named = hearing[0] if heard_tokens else None
+        row = _layout(session, ids, rng, replace, named)
+        if length and len(row[0]) > length:  # words that nobody said have no room
+            hearing = _as_heard(session, vocabulary, rng, 0.0)
+            row = _layout(session, ids, rng, replace, hearing[0])
+        rows.append((*row, hearing[1]))
     length = length or max(len(row[0]) for row in rows)
     turns = max(len(s.out) for s in sessions)
     count = len(sessions)
@@ -130,36 +133,62 @@ def collate(
         batch.phase_BN3 = np.full((count, turns, 3), np.nan, np.float32)
     for b, (session, row) in enumerate(zip(sessions, rows, strict=True)):
         _fill(batch, b, session, row, has_video)
-        if '<mark>' in ids:
-            batch.since_BN[b, : len(session.out)] = _since(session.out, ids['<mark>'])
     return batch
 
 
-def _as_heard(session: Session, vocabulary: Vocabulary, rng, mishear: float) -> list[list[int]]:
-    """What a recogniser makes of the words: some lost, late, doubled or taken for others."""
-    unknown, words = vocabulary['<unknown>'], len(vocabulary) - vocabulary.first_word
-    turns = len(session.heard)
-    heard: list[list[int]] = [[] for _ in range(turns)]
+# Chances that a word is named a micro-turn early, or late; never; taken for another; that another
+# is named before it; or that it is named twice. For the worst recogniser.
+_MISHEARD = np.array([0.3, 0.25, 0.2, 0.25, 0.2, 0.1])
+
+
+def _as_heard(session: Session, vocabulary: Vocabulary, rng, mishear: float):
+    """What a recogniser makes of the words, and what it should name then, micro-turn by micro-turn.
+
+    What was named too early is not named again; what was missed is to be named in the next
+    micro-turn still.
+
+    Returns:
+        Words as they were named, and as they should be named, per micro-turn.
+    """
+    unknown, turns = vocabulary['<unknown>'], len(session.heard)
+    named: list[list[int]] = [[] for _ in range(turns)]
+    wanted: list[list[int]] = [[] for _ in range(turns)]
+
+    def add(lists: list[list[int]], turn: int, word: int) -> None:
+        if 0 <= turn < turns and len(lists[turn]) < HEARD_SLOTS:
+            lists[turn].append(word)
+
     level = mishear * rng.random() ** 2
     for turn, spoken in enumerate(session.heard):
         for word in spoken[:HEARD_SLOTS]:
-            lost, other, late, twice = rng.random(4) < level * np.array([0.3, 0.3, 0.3, 0.2])
-            if word == unknown or lost:
+            early, late, lost, other, before, twice = rng.random(6) < level * _MISHEARD
+            if word == unknown:
+                add(wanted, turn, word)
                 continue
-            if other:
-                word = vocabulary.first_word + int(rng.integers(words))
-            for at in {turn + late, turn + 1} if twice else {turn + late}:
-                if at < turns and len(heard[at]) < HEARD_SLOTS:
-                    heard[at].append(word)
-    return heard
+            if before:
+                add(named, turn - 1, _another(word, vocabulary, rng))
+            if early and turn and len(named[turn - 1]) < HEARD_SLOTS:
+                add(named, turn - 1, word)
+                continue
+            add(wanted, turn, word)
+            if late or lost:
+                add(wanted, turn + 1, word)
+                if late:
+                    add(named, turn + 1, word)
+                continue
+            add(named, turn, _another(word, vocabulary, rng) if other else word)
+            if twice:
+                add(named, turn + 1, word)
+    return named, wanted
 
 
-def _since(out: list[list[int]], mark: int) -> list[int]:
-    since, counts = 0, []
-    for tokens in out:
-        counts.append(since)
-        since = 1 if mark in tokens else since + (since > 0)
-    return counts
+def _another(word: int, vocabulary: Vocabulary, rng) -> int:
+    """Another word, half of the time one that begins alike."""
+    if rng.random() < 0.5:
+        alike = vocabulary.alike(word)
+        if alike:
+            return int(alike[rng.integers(len(alike))])
+    return int(rng.integers(vocabulary.first_word, len(vocabulary)))
 
 
 def _layout(session, ids, rng, replace, heard):
@@ -185,7 +214,7 @@ def _layout(session, ids, rng, replace, heard):
 
 
 def _fill(batch: Batch, b: int, session: Session, row, has_video: bool) -> None:
-    tokens, labels, turn_pos, audio_pos, heard_pos = row
+    tokens, labels, turn_pos, audio_pos, heard_pos, wanted = row
     turns = len(session.out)
     batch.ids_BT[b, : len(tokens)] = tokens
     batch.label_BT[b, : len(labels)] = labels
@@ -195,11 +224,12 @@ def _fill(batch: Batch, b: int, session: Session, row, has_video: bool) -> None:
     batch.audio_pos_BN[b, :turns] = audio_pos
     batch.clock_BN[b, :turns] = session.start_turn + np.arange(turns)
     batch.valid_BN[b, :turns] = True
+    batch.since_BN[b, :turns] = session.elapsed or 0
     for n, places in enumerate(heard_pos):
         batch.heard_pos_BNS[b, n, : len(places)] = places
     batch.heard_BNS[b, :turns] = 0
-    for n, words in enumerate(session.heard):
-        batch.heard_BNS[b, n, : len(words[:HEARD_SLOTS])] = words[:HEARD_SLOTS]
+    for n, words in enumerate(wanted):
+        batch.heard_BNS[b, n, : len(words)] = words
     if has_video:
         batch.video_pos_BN[b, :turns] = np.asarray(turn_pos) + 1
         batch.frames_BN[b, :turns] = session.frames_N

@@ -13,11 +13,16 @@ from interaction_node.model.mel import MelStream
 from interaction_node.model.open_voice import OpenVoice
 from interaction_node.model.picture import fit_newest
 from interaction_node.model.session import MAX_OUT, Session
+from interaction_node.model.timer import timer_after, timer_words
 from interaction_node.model.tokens import Vocabulary
 from interaction_node.model.train import to_tensors
 from interaction_node.model.voice import Voice
 
 WORDS = [
+    'four',
+    'five',
+    'six',
+    'eight',
     'go',
     'stop',
     'one',
@@ -102,14 +107,20 @@ def test_stepping_equals_teacher_forcing(net, vocabulary, frames):
     assert any('<mark>' in said for said in tokens)
     user, own = MelStream(), MelStream()
     ids = vocabulary.ids
+    elapsed = [0]
+    for said in tokens:
+        elapsed.append(timer_after(elapsed[-1], said))
+    read = [timer_words(e) + texts.get(turn.index, []) for e, turn in zip(elapsed, turns, strict=False)]
+    assert any('<mark>' in words for words in read)
     training = TrainingSession(
         np.stack([user.push(t.user_pcm) for t in turns]).astype(np.float32) / 255,
         np.stack([own.push(t.own_pcm) for t in turns]).astype(np.float32) / 255,
-        [[ids[w] for w in texts.get(t.index, [])] for t in turns],
+        [[ids[w] for w in words] for words in read],
         [[ids[w] for w in said] for said in tokens],
         speak,
         [[ids[w] for w in result.heard] for result in results],
         frames_N=pairs(turns) if frames else None,
+        elapsed=elapsed[:-1],
     )
     batch = collate(
         [training],

@@ -10,9 +10,10 @@ from interaction_node.model.data.feed import LENGTHS, Packer, load_store, tokens
 from interaction_node.model.data.mixing import Piece, add_power, to_log
 from interaction_node.model.data.scripts import THEMES, ScriptWriter
 from interaction_node.model.data.sessions import SessionFactory
-from interaction_node.model.data.tensors import collate
+from interaction_node.model.data.tensors import _as_heard, collate
 from interaction_node.model.mel import HOP, MELS, mel_levels, mel_magnitude
-from interaction_node.model.tokens import default_vocabulary
+from interaction_node.model.timer import timer_after
+from interaction_node.model.tokens import default_vocabulary, number_words
 from interaction_node.model.train import to_tensors
 
 
@@ -131,13 +132,57 @@ def test_heard_words_are_tokens_that_keep_to_the_length(store, vocabulary):
         assert all(vocabulary.is_word(token) for token in batch.ids_BT[0, places])
 
 
-def test_an_interval_is_counted_from_its_mark(store, vocabulary):
+def test_a_timer_counts_from_its_mark_and_names_whole_seconds(store, vocabulary):
     factory = SessionFactory(store, vocabulary, 7, {'time': 1.0})
-    session = next(s for s in (factory.make() for _ in range(50)) if any(map(len, s.out)))
-    batch = collate([session], vocabulary, np.random.default_rng(0))
-    mark = vocabulary['<mark>']
-    marked = [turn for turn, out in enumerate(session.out) if mark in out]
-    assert marked
-    assert not batch.since_BN[0, : marked[0] + 1].any()
-    for turn in range(marked[0] + 1, len(session.out)):
-        assert batch.since_BN[0, turn] == turn - max(m for m in marked if m < turn)
+    mark, ends = vocabulary['<mark>'], 0
+    for _ in range(20):
+        session = factory.make()
+        batch = collate([session], vocabulary, np.random.default_rng(0))
+        elapsed = 0
+        for turn, out in enumerate(session.out):
+            assert batch.since_BN[0, turn] == elapsed
+            named = [vocabulary.tokens[token] for token in session.text_in[turn]]
+            assert (mark in session.text_in[turn]) == (elapsed > 0 and elapsed % 5 == 0)
+            if named and '<user>' not in named:
+                assert named == ['<mark>', *number_words(elapsed // 5).split()]
+            ends += '<end>' in [vocabulary.tokens[token] for token in out]
+            elapsed = timer_after(elapsed, [vocabulary.tokens[token] for token in out])
+    assert ends
+
+
+@pytest.mark.parametrize(
+    ('elapsed', 'tokens', 'after'),
+    [
+        (0, [], 0),
+        (0, ['<mark>'], 2),
+        (2, ['okay'], 3),
+        (25, ['<mark>', 'now'], 1),
+        (25, ['<end>', 'now'], 0),
+        (7, ['<act>', '<wave>', '<end>', 'okay'], 8),
+        (7, ['<end>', '<act>', '<stop>', '<end>'], 0),
+    ],
+)
+def test_a_timer_is_set_and_taken_away(elapsed, tokens, after):
+    assert timer_after(elapsed, tokens) == after
+
+
+def test_what_is_named_too_early_is_not_named_again_and_what_is_missed_is(store, vocabulary):
+    factory = SessionFactory(store, vocabulary, 8, {'words': 1.0})
+    early = late = 0
+    for seed in range(20):
+        session = factory.make()
+        named, wanted = _as_heard(session, vocabulary, np.random.default_rng(seed), 3.0)
+        for turn, spoken in enumerate(session.heard[:-1]):
+            if len(spoken) != 1 or spoken[0] == vocabulary['<unknown>']:
+                continue
+            (word,) = spoken
+            around = [*session.heard[max(0, turn - 2) : turn], *session.heard[turn + 1 : turn + 3]]
+            if any(word in words for words in around):
+                continue
+            if turn and word in named[turn - 1]:
+                assert word not in wanted[turn]
+                early += 1
+            elif word not in named[turn] and word in named[turn + 1]:
+                assert word in wanted[turn]
+                late += 1
+    assert early and late
