@@ -56,7 +56,7 @@ def net(vocabulary):
         net.heard.weight.view(2, len(vocabulary), -1)[:, vocabulary.first_word :] *= 3
         net.heard_type_D.normal_()
         net.since_mark.weight.normal_()
-        net.transformer.head.weight[vocabulary['<mark>']] *= 3
+        net.transformer.head.weight[vocabulary['<mark>']] *= 1.5
     return net
 
 
@@ -102,15 +102,17 @@ def live(session, turns):
 def test_stepping_equals_teacher_forcing(net, vocabulary, frames):
     turns = micro_turns(40, frames=frames)
     texts = {2: ['<user>', 'go', 'red', '<end>'], 5: ['<planner>', 'say', 'now', '<end>']}
-    results, tokens, speak = live(session_of(net, vocabulary), turns)
+    session = session_of(net, vocabulary)
+    session._elapsed = 3
+    results, tokens, speak = live(session, turns)
     assert any(result.heard for result in results)
     assert any('<mark>' in said for said in tokens)
     user, own = MelStream(), MelStream()
     ids = vocabulary.ids
-    elapsed = [0]
+    elapsed = [3]
     for said in tokens:
         elapsed.append(timer_after(elapsed[-1], said))
-    read = [timer_words(e) + texts.get(turn.index, []) for e, turn in zip(elapsed, turns, strict=False)]
+    read = [timer_words(elapsed[turn.index]) + texts.get(turn.index, []) for turn in turns]
     assert any('<mark>' in words for words in read)
     training = TrainingSession(
         np.stack([user.push(t.user_pcm) for t in turns]).astype(np.float32) / 255,
