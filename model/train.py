@@ -32,7 +32,9 @@ from .interaction_net import InteractionNet
 from .parallel import Ranks
 from .tokens import default_vocabulary
 
-BOUNDARY_WEIGHT = 0.4
+# Most micro-turns are silent, and that is learned soon: boundaries count in full, but the loss is
+# scaled as if they counted less, so that it does not fade behind that of the transcript.
+BOUNDARY_SHARE = 0.4
 HEARD_WEIGHT = 0.5
 NO_WORD_WEIGHT = 0.2
 MOVEMENT_WEIGHT = 0.3
@@ -106,8 +108,7 @@ def compute_losses(
     logits = net.transformer.logits(h_BTD.flatten(0, 1)[asked]).float()
     each = functional.cross_entropy(logits, wanted, reduction='none')
     is_boundary = boundaries[wanted]
-    weight = torch.where(is_boundary, BOUNDARY_WEIGHT, 1.0)
-    out_loss = (each * weight).sum() / weight.sum()
+    out_loss = each.sum() / torch.where(is_boundary, BOUNDARY_SHARE, 1.0).sum()
     heard_loss, heard_correct = _heard_loss(net, h_BTD, batch)
     total = out_loss + heard_weight * heard_loss
     if 'phase' in batch:

@@ -289,6 +289,8 @@ class ScriptWriter:
         bound = [cue for cue, _ in meaning['cues']]
         extra = len(bound) == 1 and self._rng.random() < 0.35
         self._pause(0.5, 1.8)
+        if self._rng.random() < 0.5:
+            self._cue_drill(bound)
         while self._room_left(5):
             if extra and self._rng.random() < 0.35:
                 more = self._say('cue_set', 0.1)
@@ -306,13 +308,22 @@ class ScriptWriter:
 
     def _cue_or_other(self, bound: list[str]) -> None:
         draw = self._rng.random()
-        if draw < 0.55:
-            word = str(self._rng.choice(bound))
+        if draw < 0.45:
+            self._cue_word(str(self._rng.choice(bound)))
         elif draw < 0.75:
-            word = str(self._rng.choice(sorted(self._cues)))
+            self._cue_word(str(self._rng.choice(sorted(self._cues))))
         else:
             self._running_speech(bound)
-            return
+
+    def _cue_drill(self, bound: list[str]) -> None:
+        """One cue word after the other, bound or not: which one it was is all that counts."""
+        others = sorted(self._cues)
+        while self._room_left(7):
+            words = bound if self._rng.random() < 0.5 else others
+            self._cue_word(str(self._rng.choice(words)))
+            self._pause(0.4, 1.0)
+
+    def _cue_word(self, word: str) -> None:
         if ' ' in word:
             whole = self._store.cue(self._rng, self._voice, word)
             if whole:
