@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scripts of conversations: what is said, by whom and how, one phrase after the other.
+
+A script only places what people do; what the robot should do follows from `ideal.IdealPartner`.
+Frames are 20 ms.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import phrases
+from .features import Utterance
+from .ideal import Event
+from .mixing import Piece, vocal_tract
+from .recomposed import COMPOSED, Recomposed, choose_swaps, swap_meaning
+from .scenes import SceneScript
+from .store import SpeechStore
+
+SECOND = 50  # frames
+STOP_WORDS = ('stop', 'wait', 'quiet', 'enough')
+_INSTRUCTIONS = frozenset(kind for kind in phrases.KINDS if kind.endswith('_set'))
+_LONGEST_CUE = 4  # words
+
+
+@dataclass
+class Script:
+    """What happens in a session, apart from the robot.
+
+    Attributes:
+        pieces: Everything that reaches the microphone, apart from noise and echo.
+        events: What the ideal partner reacts to.
+        heard: (word, frame after its end) of the user's words.
+        typed: (frame, role token, text) of lines of text.
+        instructions: (first frame, frame after the last) of what is said to the robot.
+        scene: What the camera sees; None where there is none.
+        cursor: Frame at which the next thing can happen.
+        theme: What is practised.
+    """
+
+    pieces: list[Piece] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    heard: list[tuple[str, int]] = field(default_factory=list)
+    typed: list[tuple[int, str, str]] = field(default_factory=list)
+    instructions: list[tuple[int, int]] = field(default_factory=list)
+    scene: SceneScript | None = None
+    cursor: int = 0
+    theme: str = ''
+
+
+class SpeechWriter:
+    """Places what one voice of the store, and others around it, say.
+
+    Args:
+        store: Utterances.
+        rng: Random numbers.
+        voice: Who talks to the robot.
+        split: Text split of composed phrases.
+        limit: Frames that a session may have.
+    """
+
+    def __init__(
+        self,
+        store: SpeechStore,
+        rng: np.random.Generator,
+        voice: str,
+        split: str = 'train',
+        limit: int = 1600,
+    ):
+        self._store, self._rng, self._voice, self._split = store, rng, voice, split
+        self._limit = limit
+        self._gain_db = float(rng.uniform(-14, 9))
+        self._tract = self._any_tract()
+        self._typing = rng.random() < 0.06
+        self._lesson: dict[str, list[Utterance]] = {}
+        self._cues = frozenset(phrases.grammar()['slots']['cue'])
+        self.script = Script()
+
+    def _any_tract(self) -> np.ndarray | None:
+        """Another size of speaker; only for training."""
+        if self._split != 'train' or self._rng.random() < 0.25:
+            return None
+        return vocal_tract(float(np.exp(self._rng.uniform(np.log(0.85), np.log(1.17)))))
+
+    def _pause(self, low_s: float, high_s: float) -> None:
+        self.script.cursor += int(self._rng.uniform(low_s, high_s) * SECOND)
+
+    def _room_left(self, seconds: float) -> bool:
+        return self.script.cursor + seconds * SECOND < self._limit
+
+    def _say(self, kind: str, chance_to_hesitate: float = 0.0) -> dict | None:
+        """Says a phrase of a kind at the cursor; returns its meaning."""
+        utterance = self._phrase(kind)
+        if utterance is None:
+            return None
+        if self._typing and kind not in ('chatter', 'backchannel', 'cue_word', 'running_speech'):
+            return self._type(kind, utterance)
+        hesitate = self._rng.random() < chance_to_hesitate
+        start = self.script.cursor
+        end = self._place(self._segments(utterance), hesitate)
+        if kind in _INSTRUCTIONS or kind in ('command', 'delegate'):
+            self.script.instructions.append((start, self.script.cursor))
+        self._emit(kind, utterance, end)
+        return utterance.meaning
+
+    def _emit(self, kind: str, utterance: Utterance, end: int) -> None:
+        if kind == 'cue_word':
+            return
+        meaning = dict(utterance.meaning)
+        frame = end
+        words = utterance.text.split()
+        if kind == 'interruption' or meaning.get('skill') == 'stop':
+            meaning['halts'] = 'stop' in words
+            keyword = next((w for w in words if w in STOP_WORDS), None)
+            if keyword:
+                said = [f for w, f in self.script.heard[-len(words) :] if w == keyword]
+                frame = said[0] if said else end
+        self.script.events.append(Event(frame, kind, meaning))
+
+    def _type(self, kind: str, utterance: Utterance) -> dict:
+        turn = self.script.cursor // 10
+        self.script.typed.append((turn * 10, '<user>', utterance.text))
+        words = utterance.text.split()
+        meaning = dict(utterance.meaning) | {'halts': 'stop' in words}
+        self.script.events.append(Event(turn * 10 + 6, kind, meaning))
+        self.script.cursor += 10
+        return utterance.meaning
+
+    def _phrase(self, kind: str) -> Utterance | None:
+        taught = self._lesson.get(kind)
+        if taught and self._rng.random() < 0.75:
+            return taught[self._rng.integers(len(taught))]
+        utterance = self._store.pick(self._rng, self._voice, kind)
+        if utterance is None:
+            return None
+        if kind in COMPOSED and self._rng.random() < 0.6:
+            return self._recompose(kind, utterance)
+        return utterance
+
+    def _segments(self, utterance: Utterance) -> list[tuple[Utterance, int, int, str]]:
+        """Pieces of an utterance, one a word: (source, first, last, word)."""
+        parts = getattr(utterance, 'parts', None)
+        if parts is not None:
+            return parts
+        words = utterance.words
+        if not words:
+            return [(utterance, 0, utterance.frames, '')]
+        borders = [0]
+        borders += [(a[2] + b[1] + 1) // 2 for a, b in itertools.pairwise(words)]
+        borders.append(utterance.frames)
+        return [
+            (utterance, first, last, word[0])
+            for first, last, word in zip(borders, borders[1:], words, strict=False)
+        ]
+
+    def _recompose(self, kind: str, utterance: Utterance) -> Utterance:
+        """Puts other words of the same voice into an utterance's slots."""
+        swaps = choose_swaps(
+            kind, utterance.meaning, self._rng, set(self._store.words(self._voice))
+        )
+        text = ' '.join(swaps.get(w, w) for w in utterance.text.split())
+        if not swaps or phrases.split_of(text) not in (self._split, phrases.SHARED):
+            return utterance
+        parts = []
+        for part in self._segments(utterance):
+            new = swaps.get(part[3])
+            found = self._store.word(self._rng, self._voice, new) if new else None
+            if new and found is None:
+                return utterance
+            parts.append((*found, new) if found else part)
+        return Recomposed.of(utterance, parts, text, swap_meaning(utterance.meaning, swaps))
+
+    def _place(self, segments, hesitate: bool = False, far: bool = False, gain_db=None) -> int:
+        """Places segments at the cursor; returns the frame after the last phoneme."""
+        tract = self._tract if gain_db is None else self._any_tract()
+        gain_db = self._gain_db if gain_db is None else gain_db
+        gap_after = int(self._rng.integers(len(segments))) if hesitate and len(segments) > 1 else -1
+        end = self.script.cursor
+        for i, (source, first, last, word) in enumerate(segments):
+            piece = Piece(source, first, last, self.script.cursor, gain_db, far, tract)
+            self.script.pieces.append(piece)
+            end = self.script.cursor + self._word_end(source, first, last, word)
+            if not far and word:
+                self.script.heard.append((word, end))
+            self.script.cursor += last - first
+            if i == gap_after and i + 1 < len(segments):
+                self._hesitate()
+        return end
+
+    def _word_end(self, source: Utterance, first: int, last: int, word: str) -> int:
+        ends = [w[2] for w in source.words if w[0] == word and first < w[2] <= last + 2]
+        return min(ends[0], last) - first if ends else last - first
+
+    def _hesitate(self) -> None:
+        self._pause(0.15, 1.0)
+        filler = self._store.word(self._rng, self._voice, str(self._rng.choice(['er', 'um', 'uh'])))
+        if filler and self._rng.random() < 0.6:
+            source, first, last = filler
+            self.script.pieces.append(
+                Piece(
+                    source,
+                    first,
+                    last,
+                    self.script.cursor,
+                    self._gain_db - 2,
+                    tract=self._tract,
+                )
+            )
+            self.script.cursor += last - first
+        self._pause(0.15, 0.9)
+
+    def _find_cues(self) -> None:
+        """Cue words inside anything but instructions are events of their own."""
+        heard = self.script.heard
+        for i, (_, end) in enumerate(heard):
+            if any(start < end <= last for start, last in self.script.instructions):
+                continue
+            for length in range(1, _LONGEST_CUE + 1):
+                cue = ' '.join(word for word, _ in heard[i + 1 - length : i + 1])
+                if length <= i + 1 and cue in self._cues:
+                    self.script.events.append(Event(end, 'cue_word', {'cue': cue}))
+
+    # Bystanders
+
+    def _bystander(self) -> None:
+        """Somebody else talks, near by or far away; nothing should happen."""
+        start = self.script.cursor
+        voices = self._store.voices
+        voice = voices[self._rng.integers(len(voices))]
+        far = self._rng.random() < 0.6
+        kind = self._rng.choice(
+            ['chatter', 'running_speech', 'command', 'delegate', 'interruption']
+        )
+        utterance = self._store.pick(self._rng, voice, str(kind) if far else 'chatter')
+        if utterance is None:
+            return
+        gain = self._gain_db - (self._rng.uniform(15, 28) if far else self._rng.uniform(3, 10))
+        heard = len(self.script.heard)
+        self._place([(utterance, 0, utterance.frames, '')], far=far, gain_db=gain)
+        del self.script.heard[heard:]
+        if self._rng.random() < 0.4:
+            self.script.cursor = start + int(self._rng.integers(5, 60))
+
+    def _aside(self) -> None:
+        """The user says something that is not meant for the robot."""
+        self._say(str(self._rng.choice(['chatter', 'backchannel'], p=[0.7, 0.3])))
+
+    def _something_idle(self) -> None:
+        draw = self._rng.random()
+        if draw < 0.45:
+            self._aside()
+        elif draw < 0.8:
+            self._bystander()
+        self._pause(0.3, 2.0)
