@@ -61,7 +61,7 @@ class VideoWriter(SpeechWriter):
             colour, shape = see.split()
             scene.things.append(Thing(colour, shape, at))
         self._distract(scene, see, at)
-        if see:
+        if meaning and see:
             self._see(meaning, at + 4, meaning['answer'])
         self._while_watching(at + 40)
 
@@ -89,7 +89,7 @@ class VideoWriter(SpeechWriter):
         for _ in range(self._rng.integers(0, 3)):
             colour, shape = (str(self._rng.choice(slots[name])) for name in ('colour', 'shape'))
             if f'{colour} {shape}' != see:
-                appears = int(self._rng.choice([-100, self._rng.integers(0, at + 60)]))
+                appears = int(self._rng.choice([-100, int(self._rng.integers(0, at + 60))]))
                 scene.things.append(Thing(colour, shape, appears))
         if see != 'green light' and self._rng.random() < 0.15:
             scene.light_green = int(self._rng.integers(0, at + 100))

@@ -100,16 +100,16 @@ class ScriptWriter(VideoWriter):
         meaning = self._say('time_set', 0.15)
         # Mostly short: long ones are nothing but waiting.
         most = self._rng.choice([10, 25], p=[0.7, 0.3])
-        while meaning and tries < 8 and meaning.get('every_s', meaning.get('in_s')) > most:
+        while meaning and tries < 8 and _seconds(meaning) > most:
             self._undo_last()
             meaning = self._say('time_set', 0.15)
             tries += 1
         if meaning is None:
             self._count()
             return
-        seconds = meaning.get('every_s', meaning.get('in_s'))
+        seconds = _seconds(meaning)
         length = seconds * (
-            min(self._rng.integers(2, 5), 28 / seconds) if 'every_s' in meaning else 1.2
+            min(float(self._rng.integers(2, 5)), 28 / seconds) if 'every_s' in meaning else 1.2
         )
         until = self.script.cursor + int((length + 1.5) * SECOND)
         while self.script.cursor < until - 100:
@@ -225,7 +225,8 @@ class ScriptWriter(VideoWriter):
                 words = rng.choice(known, size=int(rng.integers(3, 9)))
                 found = [(store.word(rng, voice, str(word)), str(word)) for word in words]
                 for piece, word in found:
-                    self._place([(*piece, word)])
+                    if piece:
+                        self._place([(*piece, word)])
                     if rng.random() < 0.4:
                         self._pause(0.02, 0.4)
             self._tract = tract
@@ -267,3 +268,8 @@ THEMES = {
 }
 # Kinds of phrases that can be taught, with the theme in which they are practised.
 _LESSONS = {'command': '_command', 'cue_set': '_cue', 'address': '_address'}
+
+
+def _seconds(meaning: dict) -> int:
+    """Of a request to say something every so often, or once after a while."""
+    return meaning['every_s'] if 'every_s' in meaning else meaning['in_s']
