@@ -25,10 +25,11 @@ from interaction_node.interaction_parameters import PARAMETERS
 from interaction_node.micro_turn_clock import MicroTurnClock
 from interaction_node.model.interface import InteractionModel, Role, TextInput
 from interaction_node.model_loading import close_model, load_model, wait_for_voice, warm_up
-from interaction_node.model_thread import ModelThread
+from interaction_node.model_thread import ModelThread, Step
 from interaction_node.node_errors import NodeErrors
 from interaction_node.node_main import run_node
 from interaction_node.node_parameters import declare_parameters
+from interaction_node.session_memory import SessionMemory, open_memory
 from interaction_node.step_health import StepHealth
 from interaction_node.turn_output import TurnOutput
 from interaction_node.voice import Voice
@@ -64,6 +65,7 @@ class InteractionNode(LifecycleNode):
         self._settings = declare_parameters(self, PARAMETERS)
         self._errors = NodeErrors(self)
         self._model: InteractionModel | None = None
+        self._memory: SessionMemory | None = None
         self._session: _Session | None = None
         # rclpy lets an impossible transition raise, which would end the node.
         self._change_state = self._service_change_state.callback
@@ -95,17 +97,28 @@ class InteractionNode(LifecycleNode):
             warm_up(self._model, self._settings['model.warm_up_turns'])
             if self._settings['turn.pace'] == 'graph':
                 wait_for_voice(self._model)
+            self._memory = open_memory(
+                self._model,
+                self._settings['model.factory'],
+                self._settings['model.snapshot_file'],
+                self._settings['model.snapshot_period_s'],
+                self._errors,
+            )
         except Exception as error:  # whatever a model raises must not end the node
             self._free_model()
             message = f'the model can not be loaded: {type(error).__name__}: {error}'
             self._errors.error('load', message)
             return _FAILURE
         self._errors.resolve('load')
-        self.get_logger().info(f'model ready after {time.monotonic() - start_s:.1f} s')
+        found = self._memory.found if self._memory else ''
+        self.get_logger().info(
+            f'model ready after {time.monotonic() - start_s:.1f} s'
+            + (f', to go on with the conversation in {found}' if found else '')
+        )
         return _SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribes and starts the clock, with a fresh conversation."""
+        """Subscribes and starts the clock, with a fresh conversation or the one that was kept."""
         try:
             self._session = self._begin_session()
         except Exception as error:
@@ -152,7 +165,10 @@ class InteractionNode(LifecycleNode):
     def _begin_session(self) -> _Session:
         model = self._model
         assert model is not None, 'activated before it was configured'
-        model.reset()
+        if self._memory is None:
+            model.reset()
+        else:
+            self._memory.begin()
         clock = MicroTurnClock(self._clock_settings())
         voice = Voice(
             self,
@@ -162,13 +178,19 @@ class InteractionNode(LifecycleNode):
             self._settings['speech.pause_ms'] / 1e3,
         )
         now = self._pacing_clock()
+
+        def deliver(step: Step) -> None:
+            output.deliver(step)  # made below, before the thread starts
+            if self._memory is not None:  # now the next step is farthest away
+                self._memory.after_step()
+
         thread = ModelThread(
             model,
             clock,
             now,
             None if now == self._ros_now else self._ros_now,
             self._settings['turn.pace'] == 'realtime',
-            lambda step: output.deliver(step),  # made below, before the thread starts
+            deliver,
             lambda error: self._errors.error('internal', f'{type(error).__name__}: {error}'),
         )
         conversation = Conversation(
@@ -219,8 +241,13 @@ class InteractionNode(LifecycleNode):
         session.voice.interrupt()
         for part in (session.output, session.conversation, session.voice):
             part.close()
+        if self._memory is not None:
+            self._memory.end()
 
     def _free_model(self) -> None:
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
         if self._model is not None:
             close_model(self._model)
             self._model = None
@@ -241,6 +268,8 @@ class InteractionNode(LifecycleNode):
         if session := self._active(response):
             session.voice.interrupt()
             session.thread.call(session.model.reset)
+            if self._memory is not None:
+                session.thread.call(self._memory.forget)
             session.thread.call(session.conversation.reset)
         return response
 

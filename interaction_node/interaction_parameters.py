@@ -100,6 +100,18 @@ PARAMETERS = (
         maximum=1000,
     ),
     NodeParameter(
+        'model.snapshot_file',
+        '',
+        'File that keeps the conversation over a restart; empty: each start is a new one',
+    ),
+    NodeParameter(
+        'model.snapshot_period_s',
+        60.0,
+        'Time between two snapshots of the conversation, s; 0: only at the end',
+        minimum=0.0,
+        maximum=86_400.0,
+    ),
+    NodeParameter(
         'speech.pause_ms',
         1000.0,
         'Silence after which an utterance of the robot is over, ms',

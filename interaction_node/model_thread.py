@@ -78,7 +78,7 @@ class ModelThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread after the step that is running, if any."""
+        """Ends the thread after the step that is running, if any, and the calls that wait."""
         self._stop.set()
         self._wake.set()
         if self._thread.is_alive():
@@ -99,6 +99,7 @@ class ModelThread:
             self._run_calls()
             if not self._step_what_is_due():
                 self._wake.wait(POLL_S)
+        self._run_calls()
 
     def _run_calls(self) -> None:
         while self._calls:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,8 @@ class Snapshot:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + '.partial')
         save_file(self.tensors, partial, {'format': FORMAT, 'facts': json.dumps(self.facts)})
+        with partial.open('rb') as file:
+            os.fsync(file.fileno())  # else a power cut may leave an empty file under the name
         partial.replace(path)
 
     @classmethod

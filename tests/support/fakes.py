@@ -102,8 +102,47 @@ class DigestModel(FakeModel):
         )
 
 
+class LastingModel(FakeModel):
+    """Can be kept in a file; 'learn A B' is remembered, 'tell' says all that was learnt."""
+
+    checkpoint = 'lasting'
+
+    def reset(self) -> None:
+        super().reset()
+        self._learnt: list[str] = []
+
+    def step(self, turn: MicroTurn) -> StepResult:
+        for line in turn.text:
+            verb, _, rest = line.text.partition(' ')
+            if verb == 'learn':
+                self._learnt += rest.split()
+            elif verb == 'tell':
+                self._words.extend(self._learnt or ['nothing'])
+        return super().step(turn)
+
+    def snapshot(self) -> 'Snapshot':  # noqa: F821
+        from interaction_node.model.snapshot import Snapshot
+
+        return Snapshot({}, {'checkpoint': self.checkpoint, 'learnt': [*self._learnt]})
+
+    def restore(self, snapshot: 'Snapshot') -> None:  # noqa: F821
+        if snapshot.facts['checkpoint'] != self.checkpoint:
+            raise ValueError('snapshot: of another checkpoint, expected one of this')
+        self.reset()
+        self._learnt = [*snapshot.facts['learnt']]
+
+
+class OtherModel(LastingModel):
+    """As if it were of another checkpoint."""
+
+    checkpoint = 'other'
+
+
+MODELS = {'': FakeModel, 'digest': DigestModel, 'lasting': LastingModel, 'other': OtherModel}
+
+
 def load_session(checkpoint: str, device: str, threads: int, seed: int) -> FakeModel:
-    """Loads a fake; `checkpoint` is '' or 'digest', anything else is missing."""
-    if checkpoint not in ('', 'digest'):
+    """Loads a fake; `checkpoint` is one of `MODELS`, anything else is missing."""
+    if checkpoint not in MODELS:
         raise FileNotFoundError(f'there is no checkpoint {checkpoint!r}')
-    return DigestModel(seed) if checkpoint == 'digest' else FakeModel(seed)
+    return MODELS[checkpoint](seed)
