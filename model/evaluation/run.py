@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores a model on all stand-in sets: `make eval`.
 
-Leaves scores.json, scores.md, scores.png, onsets.png and samples.jsonl in out/eval.
+Leaves scores.json, scores.md, scores.png, onsets.png and samples.jsonl in out/eval; with --int8 in
+out/eval-int8.
 """
 
 from __future__ import annotations
@@ -20,7 +21,17 @@ import numpy as np
 from tqdm import tqdm
 
 from ..session import DEFAULT_CHECKPOINT
-from . import acting, overlap, people, report, robustness, seeing, speaking_in_time, turn_taking
+from . import (
+    acting,
+    int8,
+    overlap,
+    people,
+    report,
+    robustness,
+    seeing,
+    speaking_in_time,
+    turn_taking,
+)
 from .living import live
 from .models import MODELS, load_model
 from .plots import plot_onsets, plot_scores
@@ -123,7 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         studio = Studio(options.bank, options.seed, options.split)
         jobs = jobs_of(_possible(options.sets, studio), options.quick, options.samples)
-        settings = (options.bank, options.seed, options.split, options.model)
+        model = _rounded(options) if options.int8 else options.model
+        settings = (options.bank, options.seed, options.split, model)
         with tqdm(total=len(jobs), unit='sample', dynamic_ncols=True, desc='eval') as bar:
             for each in judge_all(jobs, options.workers, *settings):
                 judged.append(each)
@@ -137,6 +149,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _write(options.output, scores, judged, notes)
     _show(scores, notes, options.output)
     return 0
+
+
+def _rounded(options: argparse.Namespace) -> str:
+    """The checkpoint with its weights rounded, as a file that all processes can read."""
+    if options.model in MODELS:
+        raise ValueError(
+            f'--int8: {options.model!r} has no weights to round, expected a checkpoint'
+        )
+    path = options.output / 'int8.safetensors'
+    int8.write_rounded(Path(options.model or DEFAULT_CHECKPOINT), path)
+    return str(path)
 
 
 def _possible(names: Sequence[str], studio: Studio) -> list[str]:
@@ -174,8 +197,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--split', default='test', choices=['test', 'val'], help='val: while a model is trained')
     add('--samples', type=int, help='at most so many of each set: a quicker look')
     add('--seed', type=int, default=0, help='decides the samples')
-    add('--output', type=Path, default=Path('out/eval'))
-    return parser.parse_args(arguments)
+    add('--int8', action='store_true', help='round the weights as the kernels hold them in int8')
+    add('--output', type=Path, help='default: out/eval; with --int8: out/eval-int8')
+    options = parser.parse_args(arguments)
+    options.output = options.output or Path('out/eval-int8' if options.int8 else 'out/eval')
+    return options
 
 
 def _notes(options, studio: Studio, judged: Sequence[dict], took_s: float) -> list[str]:
@@ -190,6 +216,8 @@ def _notes(options, studio: Studio, judged: Sequence[dict], took_s: float) -> li
         f'Processor time of a step: median {steps["step_cpu_ms_p50"]} ms, 99th percentile '
         f'{steps["step_cpu_ms_p99"]} ms.',
     ]
+    if options.int8:
+        notes.append(int8.NOTE)
     if options.quick or options.samples or options.split != 'test':
         notes.append('**Not the whole test sets: a quick look, no scores.**')
     return notes

@@ -11,7 +11,7 @@ import pytest
 from tiny_bank import VOICES, write_tiny_bank
 
 from interaction_node.model.data.bank import read_shard, write_shard
-from interaction_node.model.evaluation import run
+from interaction_node.model.evaluation import int8, run
 from interaction_node.model.evaluation.living import live
 from interaction_node.model.evaluation.models import load_model
 from interaction_node.model.evaluation.people import SETS as OF_PEOPLE
@@ -179,6 +179,17 @@ def test_the_command_leaves_scores_a_table_and_pictures(studio, tmp_path, capsys
     for name in ('scores.png', 'onsets.png'):
         assert (tmp_path / 'out' / name).read_bytes()[:4] == b'\x89PNG'
     assert 'Command-syn' in capsys.readouterr().out
+
+
+def test_rounded_weights_are_scored_and_told(studio, tmp_path, capsys):
+    out = tmp_path / 'out'
+    arguments = ['--int8', '--samples', '1', '--workers', '1', '--output', str(out)]
+    arguments += ['--bank', str(studio.bank.root), '--sets', 'Command-syn']
+    assert run.main(arguments) == 0
+    assert int8.NOTE in (out / 'scores.md').read_text()
+    assert (out / 'int8.safetensors').exists()
+    assert run.main([*arguments, '--model', 'silent']) == 1
+    assert "--int8: 'silent' has no weights" in capsys.readouterr().err
 
 
 def test_without_a_bank_it_says_what_to_do(tmp_path, capsys):
