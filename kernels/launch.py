@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 # Rows of every tile. A token's result is the same bits in any row of any tile, so the same kernel
 # serves one token, a micro-turn and a training sequence; 16 is the least that tensor cores take.
 ROWS = 16
+KERNELS_NEED = 'they need Triton and a GPU of compute capability 8.0 or above'
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,13 @@ def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **options: Any) -> No
 def runs_kernels(x: torch.Tensor) -> bool:
     """Whether a tensor goes through Triton: on CUDA, in its interpreter, or to be recorded."""
     return x.is_cuda or x.is_meta or os.environ.get('TRITON_INTERPRET') == '1'
+
+
+def can_launch(device: torch.device) -> bool:
+    """Whether kernels with bf16 weights run on a device."""
+    if device.type != 'cuda' or importlib.util.find_spec('triton') is None:
+        return False
+    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def blocks(size: int, block: int) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
@@ -161,13 +162,23 @@ class FlowHead(nn.Module):
         Returns:
             (B, 10, 82) velocity; (B,) logit of "nothing is left to say after this block".
         """
-        summary = functional.silu(self.time(_waves(time_B)) + condition.summary_BW)
-        modulation = self.modulation(summary)[:, None].chunk(6, dim=-1)
+        modulation = self.modulate(time_B, condition)[:, None].chunk(6, dim=-1)
         x = self.frame_in(frames_BTF) + self.frame_position
         for block in self.blocks:
             x = block(x, modulation, condition)
         x = self.norm(x)
         return self.out(x), self.end(x.mean(1))[:, 0]
+
+    def remember(self, condition: Condition) -> torch.Tensor:
+        """(B, L, M, 2 W) keys and values of what each layer attends to."""
+        blocks = [cast(_Block, block) for block in self.blocks]
+        memory = [block.attend_memory.key_value(condition.memory_BMW) for block in blocks]
+        return torch.stack(memory, dim=1)
+
+    def modulate(self, time_B: torch.Tensor, condition: Condition) -> torch.Tensor:
+        """(B, 6 W) shift, scale and gate of attention and feed-forward layer at a time in 0..1."""
+        summary = functional.silu(self.time(_waves(time_B)) + condition.summary_BW)
+        return self.modulation(summary)
 
     @torch.no_grad()
     def make(

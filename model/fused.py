@@ -37,6 +37,10 @@ class FusedTransformer:
         transformer: Its weights are copied.
         dtype: Of weights, keys and values; sums are in fp32, as is the residual stream.
         int8: Experts and dense layers in int8 with a scale for each row.
+
+    Attributes:
+        config: Shapes.
+        device: Where the weights are.
     """
 
     def __init__(
@@ -58,15 +62,14 @@ class FusedTransformer:
         self._embedding = transformer.embedding.weight.detach().to(dtype)
         self._embedding_gain = transformer.embedding_norm.weight.detach().float()
         self._head = plain(transformer.head.weight)
-        self._factor = torch.full(
-            (1,), 1 / self.config.logits_divisor, device=self._head.values.device
-        )
+        self.device = self._head.values.device
+        self._factor = torch.full((1,), 1 / self.config.logits_divisor, device=self.device)
 
     def embed(self, ids_BT: torch.Tensor) -> torch.Tensor:
         """Looks up token embeddings and norms them.
 
         Args:
-            ids_BT: (B, T) int64.
+            ids_BT: (B, T) int64, or any other shape.
 
         Returns:
             (B, T, D) fp32.
@@ -83,7 +86,7 @@ class FusedTransformer:
         Returns:
             (..., V) fp32.
         """
-        rows = h_XD.reshape(-1, h_XD.shape[-1]).contiguous()
+        rows = h_XD.reshape(-1, h_XD.shape[-1]).to(self._dtype).contiguous()
         found = linear(rows, self._head, self._factor, torch.float32)
         return found.view(*h_XD.shape[:-1], -1)
 

@@ -51,7 +51,7 @@ class PackedDecoder:
     def __init__(self, transformer: Transformer):
         if not can_pack(transformer):
             raise ValueError(f'transformer: {transformer.config}, which can not be packed')
-        config = transformer.config
+        config, self._transformer = transformer.config, transformer
         self._layer_types = config.layer_types
         with torch.no_grad():
             self._embedding_VD = transformer.embedding_norm(transformer.embedding.weight)
@@ -59,6 +59,10 @@ class PackedDecoder:
             self._norm = _Norm(transformer.norm)
             self._head = PackedLinear(transformer.head.weight / config.logits_divisor)
         self.bitwise = self._head.packed and all(layer.packed for layer in self._layers)
+
+    def init_state(self, max_append: int) -> TransformerState:
+        """Allocates a session's memory, for appends of up to `max_append` tokens."""
+        return self._transformer.init_state(1, max_append)
 
     def embed(self, ids_n: Tensor) -> Tensor:
         """Looks up normed embeddings, (n,) int64 to (n, D)."""

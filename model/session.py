@@ -19,13 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .captured import put
 from .checkpoint import load_checkpoint
 from .decoded import Decoded
+from .heads import Heads, Reading
 from .interaction_net import InteractionNet
 from .interface import TURN_SAMPLES, MicroTurn, Role, StepResult
 from .mel import MelStream
 from .open_voice import OpenVoice
-from .picture import fit_newest
+from .picture import PATCH, fit_newest
 from .plain_decoder import Decoder, make_decoder
 from .snapshot import Snapshot, check, fill
 from .speech_out import PREFIX_HEAD, SpeechOut
@@ -70,7 +72,7 @@ class Session:
         self._net = net.to(self.device)
         self._vocabulary, self._voice = vocabulary, voice
         self._decoder = decoder or make_decoder(net.transformer)
-        self._state = net.transformer.init_state(1, MAX_APPEND, device=self.device)
+        self._state = self._decoder.init_state(MAX_APPEND)
         self._user_mel, self._own_mel = MelStream(), MelStream()
         step = net.config.turn_frames // net.config.audio_tokens
         self._before_FM = torch.zeros(1, step, net.config.mels, device=self.device)
@@ -78,6 +80,8 @@ class Session:
         banned = [token for token in _NEVER_OUT if token in vocabulary.ids]
         never[[vocabulary[token] for token in banned]] = float('-inf')
         self._never_V = never
+        at_once = self.device.type == 'cuda'
+        self._heads = Heads(self._net, self._decoder, never, at_once)
         self._boundaries = (vocabulary['<silent>'], vocabulary['<speak>'])
         config = net.config.transformer
         self._window = config.full_window if 'full' in config.layer_types else config.window
@@ -242,13 +246,16 @@ class Session:
         if not self._net.config.heard_tokens:
             x_tD, text_tD = torch.cat([x_tD, text_tD]), text_tD[:0]
         h_tD = yield from self._append(x_tD)
-        heard = self._heard(h_tD[last_audio], index)
+        reading = self._heads.read(h_tD[last_audio])
+        heard = self._heard(reading, index)
         if self._net.config.heard_tokens and heard:
             text_tD = torch.cat([self._as_tokens(heard), text_tD])
         if len(text_tD):
             h_tD = yield from self._append(text_tD)
+        if len(text_tD) or last_audio < len(x_tD) - 1:
+            reading = self._heads.read(h_tD[-1])
         clock.lap('prefill_ms')
-        out = yield from self._decode(h_tD[-1])
+        out = yield from self._decode(reading, h_tD[-1])
         clock.lap('decode_ms')
         result = self._act_on(out, micro_turn, index)
         clock.lap('speech_ms')
@@ -263,7 +270,7 @@ class Session:
     def _as_tokens(self, words: Sequence[str]) -> Tensor:
         """(t, D) words that were heard, as the network reads them."""
         ids = [self._vocabulary[word] for word in words]
-        x_tD = self._decoder.embed(torch.tensor(ids, device=self.device))
+        x_tD = self._decoder.embed(self._put(torch.tensor(ids)))
         return x_tD + self._net.heard_type_D
 
     def _count(self, index: int) -> int:
@@ -280,19 +287,19 @@ class Session:
         before = [self._boundary] + [ids['<video>']] * (see is not None)
         timer = [ids[token] for token in timer_words(self._elapsed)]
         tokens = before + [ids['<audio>']] * net.config.audio_tokens + timer + self._text_in(turn)
-        x_tD = self._decoder.embed(torch.tensor(tokens, device=self.device)).clone()
+        x_tD = self._decoder.embed(self._put(torch.tensor(tokens))).clone()
         user = self._levels(self._user_mel, turn.user_pcm)
         own = self._levels(self._own_mel, turn.own_pcm)
         first = len(before)
         last = first + net.config.audio_tokens
         x_tD[first:last] += net.user_tokens(user, self._before_FM)[0, 0]
         self._before_FM.copy_(user[:, 0, -self._before_FM.shape[1] :])
-        clock = torch.tensor([[index]], device=self.device)
-        since = torch.tensor([[self._elapsed]], device=self.device)
+        clock = self._put(torch.tensor([[index]]))
+        since = self._put(torch.tensor([[self._elapsed]]))
         x_tD[0] += net.turn_tokens(own, clock, since)[0, 0]
         if see is not None and turn.frames is not None:
             frames = self._picture_pair(turn.frames)
-            x_tD[1] += see(torch.from_numpy(frames[None]).to(self.device))[0]
+            x_tD[1] += see(self._put(torch.from_numpy(frames[None])))[0]
         return x_tD, last - 1
 
     def _picture_pair(self, frames_2HWC: np.ndarray) -> np.ndarray:
@@ -304,8 +311,11 @@ class Session:
 
     def _levels(self, stream: MelStream, pcm: np.ndarray) -> Tensor:
         """(1, 1, F, M) levels in [0, 1]."""
-        levels = torch.from_numpy(stream.push(pcm)).to(self.device)
+        levels = self._put(torch.from_numpy(stream.push(pcm)))
         return levels[None, None].float() / 255
+
+    def _put(self, tensor: Tensor) -> Tensor:
+        return put(tensor, self.device)
 
     def _text_in(self, turn: MicroTurn) -> list[int]:
         ids = self._vocabulary.ids
@@ -329,24 +339,24 @@ class Session:
         taken, self._text = self._text[:MAX_TEXT_TOKENS], self._text[MAX_TEXT_TOKENS:]
         return taken
 
-    def _heard(self, h_D: Tensor, index: int) -> tuple[str, ...]:
-        best = self._net.hear(h_D[None])[0].argmax(-1).tolist()
-        words = tuple(self._vocabulary.tokens[i] for i in best if self._vocabulary.is_word(i))
+    def _heard(self, reading: Reading, index: int) -> tuple[str, ...]:
+        best, vocabulary = reading.heard, self._vocabulary
+        words = tuple(vocabulary.tokens[i] for i in best if vocabulary.is_word(i))
         self._transcript.add(words, index)
         return words
 
-    def _decode(self, h_D: Tensor) -> Generator[Tensor, Tensor, Decoded]:
+    def _decode(self, reading: Reading, h_D: Tensor) -> Generator[Tensor, Tensor, Decoded]:
         out = Decoded()
         for _ in range(MAX_OUT):
-            logits = self._decoder.logits(h_D[None])[0] + self._never_V
-            token = int(logits.argmax())
+            token = reading.token
             out.hidden_D = h_D
             if token in self._boundaries:
                 break
             out.tokens.append(self._vocabulary.tokens[token])
-            out.probabilities.append(float(logits.softmax(-1)[token]))
-            h_tD = yield self._decoder.embed(torch.tensor([token], device=self.device))
+            out.probabilities.append(reading.probability)
+            h_tD = yield self._decoder.embed(self._put(torch.tensor([token])))
             h_D = h_tD[0]
+            reading = self._heads.read(h_D)
         else:
             token = self._boundaries[0]
         if self._net.config.mark_turns:
@@ -450,7 +460,7 @@ def load_session(
     torch.set_num_threads(threads or 1)
     net, vocabulary, extra, _ = load_checkpoint(Path(checkpoint or DEFAULT_CHECKPOINT))
     has_voice = any(name.startswith(PREFIX_HEAD) for name in extra)
-    speech = SpeechOut.from_state(extra) if has_voice else None
+    speech = SpeechOut.from_state(extra, device=device) if has_voice else None
     open_voice = OpenVoice()
     open_voice.warm_up()
     session = Session(net, vocabulary, Voice(speech, open_voice, seed), device)
@@ -460,6 +470,8 @@ def load_session(
 
 def _warm_up(session: Session) -> None:
     silence = np.zeros(TURN_SAMPLES, np.int16)
+    rows, columns = session._net.config.video_patches
+    frames = np.zeros((2, rows * PATCH, columns * PATCH, 3), np.uint8)
     for index in range(3):
-        session.step(MicroTurn(index, 0.0, silence, silence))
+        session.step(MicroTurn(index, 0.0, silence, silence, frames=frames))
     session.reset()

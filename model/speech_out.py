@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from interaction_node.kernels.launch import can_launch
 from interaction_node.model import speech_features as sf
 from interaction_node.model import speech_text
 from interaction_node.model.flow_head import PAST_FRAMES, FlowHead
+from interaction_node.model.flow_sampler import FlowSampler
 from interaction_node.model.vocoder import Vocoder, VocoderState
 
 PREFIX_HEAD, PREFIX_VOCODER = 'flow.', 'vocoder.'
@@ -65,17 +67,31 @@ class SpeechOut:
         head: Flow head.
         vocoder: Vocoder.
         sampler: How the flow is sampled.
+        device: Where it is sampled, through the kernels where they can run; all else, streams too,
+            stays on the host.
     """
 
-    def __init__(self, head: FlowHead, vocoder: Vocoder, sampler: SamplerConfig | None = None):
+    def __init__(
+        self,
+        head: FlowHead,
+        vocoder: Vocoder,
+        sampler: SamplerConfig | None = None,
+        device: str | torch.device = 'cpu',
+    ):
         self.head = head.eval().requires_grad_(False)
         self.vocoder = vocoder.eval().requires_grad_(False)
         self.sampler = sampler or SamplerConfig()
         self._ids = speech_text.word_ids(head.vocabulary)
+        device, self._flow = torch.device(device), None
+        if can_launch(device):
+            self._flow = FlowSampler(self.head, self.sampler.steps, device)
 
     @classmethod
     def from_state(
-        cls, tensors: dict[str, torch.Tensor], sampler: SamplerConfig | None = None
+        cls,
+        tensors: dict[str, torch.Tensor],
+        sampler: SamplerConfig | None = None,
+        device: str | torch.device = 'cpu',
     ) -> SpeechOut:
         """Builds both from the `flow.` and `vocoder.` tensors of a checkpoint.
 
@@ -88,7 +104,7 @@ class SpeechOut:
                 f'tensors: {len(head)} under {PREFIX_HEAD!r} and {len(vocoder)} under '
                 f'{PREFIX_VOCODER!r}, expected the weights of both'
             )
-        return cls(FlowHead.from_state(head), Vocoder.from_state(vocoder), sampler)
+        return cls(FlowHead.from_state(head), Vocoder.from_state(vocoder), sampler, device)
 
     def state_dict(self, dtype: torch.dtype = torch.bfloat16) -> dict[str, torch.Tensor]:
         """Tensors for a checkpoint, under their prefixes."""
@@ -120,11 +136,12 @@ class SpeechOut:
             (3200,) int16.
         """
         state.spoken = state.spoken.begin(words, state.block)
-        scaled, ended = self.head.make(
-            self._noise(state, 0, sf.FRAMES_PER_BLOCK) * self.sampler.temperature,
-            self._condition(state, hidden),
-            self.sampler.steps,
-        )
+        noise = self._noise(state, 0, sf.FRAMES_PER_BLOCK) * self.sampler.temperature
+        known = self._known(state, hidden)
+        if self._flow is not None:
+            scaled, ended = self._flow.make(noise, *known)
+        else:
+            scaled, ended = self.head.make(noise, self.head.condition(*known), self.sampler.steps)
         state.past_PF = torch.cat([state.past_PF, scaled[0]])[-PAST_FRAMES:]
         state.ended = float(ended[0])
         state.block += 1
@@ -144,12 +161,13 @@ class SpeechOut:
         vars(state).update(vars(fresh))
         return np.round(tail).astype(np.int16)
 
-    def _condition(self, state: SpeechState, hidden: torch.Tensor | None):
+    def _known(self, state: SpeechState, hidden: torch.Tensor | None):
+        """Arguments of `FlowHead.condition`."""
         letters = speech_text.encode(state.spoken, state.block, self._ids)
         # Empty letters in front cost time and say nothing; one is kept for the empty utterance.
         used = max(1, int((letters[:, 0] != speech_text.PAD).sum()))
         noise = self._noise(state, 1, PAST_FRAMES) * self.sampler.past_noise
-        return self.head.condition(
+        return (
             letters[None, -used:],
             state.past_PF[None] + noise,
             torch.tensor([min(state.block, speech_text.MAX_AGE)]),

@@ -3,9 +3,9 @@
 """All checks and measurements that need an NVIDIA GPU, in one call of less than eight minutes.
 
 `.venv/bin/python scripts/gpu_check.py` runs the kernels' tests on the GPU, measures each kernel
-against the bandwidth of the memory, and steps the decoder of the `orin` preset through CUDA graphs
-beside the plain one. Leaves benchmarks/results/<device>.json and <device>.png. Without a GPU it
-says so and ends well.
+against the bandwidth of the memory, steps the decoder of the `orin` preset through CUDA graphs
+beside the plain one, and a session of the shipped checkpoint beside one without kernels. Leaves
+benchmarks/results/<device>.json and <device>.png. Without a GPU it says so and ends well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,7 @@ def main() -> int:
         'bits': check_bits,
         'kernels': measure_kernels,
         'decoder': lambda found: measure_decoder(found, options.turns),
+        'session': lambda found: measure_session(found, options.turns),
     }
     for name, part in parts.items():
         try:
@@ -59,7 +60,8 @@ def main() -> int:
             failed.append(name)
         print(f'{name}: {time.perf_counter() - begun:.0f} s since the start', flush=True)
     results['seconds'] = round(time.perf_counter() - begun, 1)
-    if results.get('tests_failed') or results.get('recompilations') or not results.get('same_bits'):
+    unwanted = ('tests_failed', 'recompilations', 'session_recompilations')
+    if any(results.get(name) for name in unwanted) or not results.get('same_bits'):
         failed.append('checks')
     write(results, options.output)
     return 1 if failed else 0
@@ -220,30 +222,31 @@ def _measure_flow(results: dict) -> dict:
 
 def measure_decoder(results: dict, turns: int) -> None:
     """Steps micro-turns: through graphs, through kernels without graphs, and the plain decoder."""
-    from interaction_node.model.graphed import GraphedDecoder
+    from interaction_node.model.captured import Captured
+    from interaction_node.model.fused_decoder import FusedDecoder
     from interaction_node.model.presets import cost, preset
 
     choice = preset('orin')
     plain, fused = make_decoder()
-    x = fused.embed(torch.randint(0, 8192, (1, choice.prefill_tokens), device='cuda'))
+    decoder = FusedDecoder(fused)
+    x_tD = decoder.embed(torch.randint(0, 8192, (choice.prefill_tokens,), device='cuda'))
 
     def turn_of(append: Callable[[torch.Tensor], object]) -> Callable[[], None]:
         def turn() -> None:
-            append(x)
+            append(x_tD)
             for _ in range(choice.decode_steps):
-                append(x[:, :1].contiguous())
+                append(x_tD[:1])
 
         return turn
 
-    state = fused.init_state(1, 16, 'cuda')
-    for length in range(1, 17):
-        fused.logits(fused.append(x[:, :1].expand(1, length, -1).contiguous(), state)[:, -1])
+    state, logits = decoder.init_state(16), Captured(fused.logits, x_tD[:1])
     compiled: list[str] = []
     _count_compilations(compiled)
-    graphed = GraphedDecoder(fused, state, (1, choice.prefill_tokens))
-    steps = _time_turns(turn_of(graphed.append), turns, results)
-    for length in (1, 2, 3, 14, 15, 16):
-        fused.append(x[:, :1].expand(1, length, -1).contiguous(), state)
+    graphs = turn_of(lambda x: logits(decoder.append([x], [state])[0][-1:]))
+    steps = _time_turns(graphs, turns, results)
+    loose = fused.init_state(1, 16, 'cuda')
+    for length in range(1, 17):
+        fused.append(x_tD[:1].expand(1, length, -1), loose)
     results['recompilations'] = len(compiled)
     for percent in (50, 99):
         results[f'step_ms_p{percent}'] = round(float(np.percentile(steps, percent)), 3)
@@ -251,17 +254,68 @@ def measure_decoder(results: dict, turns: int) -> None:
     results['step_floor_ms'] = round(floor_ms, 3)
     results['bandwidth_share_decode'] = round(floor_ms / results['step_ms_p50'], 3)
     results['steps_ms'] = [round(step, 3) for step in steps]
-    eager = _time_turns(
-        turn_of(lambda x: fused.logits(fused.append(x, state)[:, -1])), max(1, turns // 4), {}
-    )
+    few = max(1, turns // 4)
+    kernels = turn_of(lambda x: fused.logits(fused.append(x[None], loose)[:, -1]))
+    eager = _time_turns(kernels, few, {})
     results['speedup_vs_kernels_without_graphs'] = round(np.median(eager) / np.median(steps), 2)
     old = plain.init_state(1, 16, torch.bfloat16, 'cuda')
-    naive = _time_turns(
-        turn_of(lambda x: plain.logits(plain.append(x.bfloat16(), old)[:, -1])),
-        max(1, turns // 4),
-        {},
-    )
+    bare = turn_of(lambda x: plain.logits(plain.append(x[None].bfloat16(), old)[:, -1]))
+    naive = _time_turns(bare, few, {})
     results['speedup_vs_plain'] = round(np.median(naive) / np.median(steps), 2)
+
+
+def measure_session(results: dict, turns: int) -> None:
+    """Steps the shipped checkpoint with its voice, and in turn the same with the plain decoder."""
+    from interaction_node.model.plain_decoder import PlainDecoder
+    from interaction_node.model.session import Session, load_session
+
+    ours = load_session(device='cuda')
+    slow, voice = PlainDecoder(ours._net.transformer), ours._voice.sibling()
+    plain = Session(ours._net, ours._vocabulary, voice, 'cuda', slow)
+    compiled: list[str] = []
+    times: dict[str, list[float]] = {'session': [], 'session_plain': []}
+    same = 0
+    for turn in _micro_turns(WARM_UP_TURNS + turns):
+        if turn.index == WARM_UP_TURNS:
+            _count_compilations(compiled)
+            allocated = _device_memory()
+        found = []
+        for name, session in zip(times, (ours, plain), strict=True):
+            begun = time.perf_counter()
+            found.append(session.step(turn))
+            if turn.index >= WARM_UP_TURNS:
+                times[name].append((time.perf_counter() - begun) * 1e3)
+        same += found[0].text == found[1].text and found[0].control == found[1].control
+    for name, spent in times.items():
+        for percent in (50, 99):
+            results[f'{name}_ms_p{percent}'] = round(float(np.percentile(spent, percent)), 3)
+    ratio = np.median(times['session_plain']) / np.median(times['session'])
+    results['session_speedup_vs_plain'] = round(float(ratio), 2)
+    results['session_same_decisions'] = round(same / (WARM_UP_TURNS + turns), 3)
+    results['session_recompilations'] = len(compiled)
+    now = _device_memory()
+    results['session_grown_bytes'], results['session_device_allocations'] = (
+        after - before for after, before in zip(now, allocated, strict=True)
+    )
+    ours.close()
+
+
+def _micro_turns(count: int) -> Iterator:
+    """Micro-turns with noise to hear, pictures, and now and then a line of text."""
+    from interaction_node.model.interface import TURN_S, TURN_SAMPLES, MicroTurn, Role, TextInput
+
+    rng = np.random.default_rng(0)
+    pcm = rng.integers(-3000, 3000, (2, 8, TURN_SAMPLES)).astype(np.int16)
+    pictures = rng.integers(0, 255, (8, 2, 240, 320, 3)).astype(np.uint8)
+    line = TextInput(Role.USER, 'what can you see now')
+    for i in range(count):
+        text = (line,) if i % 10 == 9 else ()
+        yield MicroTurn(i, i * TURN_S, pcm[0, i % 8], pcm[1, i % 7], pictures[i % 8], text=text)
+
+
+def _device_memory() -> tuple[int, int]:
+    """Bytes that are taken, and how often memory was asked of the device so far."""
+    return torch.cuda.memory_allocated(), torch.cuda.memory_stats()['num_device_alloc']
 
 
 def _count_compilations(compiled: list[str]) -> None:

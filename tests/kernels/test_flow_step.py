@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from interaction_node.kernels.flow_step import flow_step, pack, reference
 from interaction_node.model.flow_head import FlowConfig, FlowHead, _waves
+from interaction_node.model.flow_sampler import FlowSampler
 from interaction_node.model.speech_text import MAX_LETTERS
 
 # fp32 sums in another order through two layers; fp16 rounds every layer's input.
@@ -60,6 +61,18 @@ def test_a_speaker_is_the_same_bits_alone_and_among_others(device, head):
     alone = flow_step(*(tensor[1:2].clone() for tensor in inputs), weights, 0.5)
     for one, all_of_them in zip(alone, together, strict=True):
         assert torch.equal(one[0], all_of_them[1])
+
+
+def test_a_sampled_block_is_that_of_the_head(device, head):
+    letters = torch.zeros(1, MAX_LETTERS, 4, dtype=torch.int16)
+    letters[:, -5:] = torch.randint(1, 3, (1, 5, 4))
+    begun, past_noise = torch.tensor([3]), torch.tensor([0.1])
+    known = (letters[:, -5:], torch.randn(1, 10, 82), begun, past_noise, None)
+    noise = torch.randn(1, 10, 82)
+    wanted = head.make(noise, head.condition(*known), steps=2)
+    found = FlowSampler(head, 2, device, torch.float32).make(noise, *known)
+    for one, other in zip(found, wanted, strict=True):
+        assert (one - other).abs().max() <= 1e-4 * other.abs().max()
 
 
 def test_a_memory_of_another_dtype_is_refused(device, head):

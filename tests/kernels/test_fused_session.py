@@ -7,9 +7,9 @@ import torch
 
 from interaction_node.model.checkpoint import build_net, preset
 from interaction_node.model.fused import FusedTransformer
+from interaction_node.model.fused_decoder import FusedDecoder
 from interaction_node.model.interface import MicroTurn
 from interaction_node.model.open_voice import OpenVoice
-from interaction_node.model.plain_decoder import PlainDecoder
 from interaction_node.model.session import Session
 from interaction_node.model.tokens import Vocabulary
 from interaction_node.model.voice import Voice
@@ -23,7 +23,7 @@ def test_a_session_decides_the_same_through_the_kernels(device):
     with torch.no_grad():
         # A random head hardly ever ends a micro-turn.
         net.transformer.head.weight *= 4
-    fused = PlainDecoder(FusedTransformer(net.transformer, torch.float32))
+    fused = FusedDecoder(FusedTransformer(net.transformer, torch.float32))
     pcm = np.random.default_rng(0).integers(-8000, 8000, (2, 3200)).astype(np.int16)
     memories, decided = [], []
     for decoder in (fused, None):

@@ -17,7 +17,7 @@ from interaction_node.model.voice import Voice
 WORDS = 'go stop one two three kilo when you hear say seven now kitchen red cup'.split()  # noqa: SIM905
 
 
-def small_session(seed=11, speaks=False):
+def small_session(seed=11, speaks=False, device='cpu'):
     """A session whose weights are as a checkpoint holds them; it speaks often if it can."""
     torch.manual_seed(seed)
     vocabulary = Vocabulary(WORDS)
@@ -29,8 +29,8 @@ def small_session(seed=11, speaks=False):
             net.transformer.head.weight[vocabulary[token]] *= 2
         for parameter in net.parameters():
             parameter.copy_(parameter.bfloat16())
-    speech = SpeechOut(FlowHead(WORDS), Vocoder()) if speaks else None
-    return Session(net, vocabulary, Voice(speech, OpenVoice()))
+    speech = SpeechOut(FlowHead(WORDS), Vocoder(), device=device) if speaks else None
+    return Session(net, vocabulary, Voice(speech, OpenVoice()), device)
 
 
 def noise(count, seed=0, first=0, lines=None, frames=True):
