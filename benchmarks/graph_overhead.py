@@ -9,56 +9,18 @@ between, and on a busy machine the wait for a processor, too.
 from __future__ import annotations
 
 import os
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
+from looped_graph import looped_graph
 from tqdm import tqdm
 
-from interaction_node import graph, topic_qos
-from interaction_node.demo import READY_S, RECORDING, demo_settings
 from interaction_node.model.interface import TURN_SAMPLES
 from interaction_node.process_graph import ProcessGraph
 
 # Until all nodes have found each other.
 SETTLE_TURNS = 10
-
-
-class Observer:
-    """Notes when sound and results arrive."""
-
-    def __init__(self, context) -> None:
-        from rclpy.executors import SingleThreadedExecutor
-        from rclpy.node import Node
-
-        from duplex_interaction.msg import AudioChunk, MicroTurnStatus
-
-        self.sounds: list[tuple[int, float]] = []
-        self.results: list[tuple[int, float, float]] = []
-        self._node = Node('bench_observer', context=context)
-        self._node.create_subscription(AudioChunk, 'audio', self._on_audio, topic_qos.AUDIO)
-        self._node.create_subscription(
-            MicroTurnStatus, 'micro_turn_status', self._on_status, topic_qos.MICRO_TURN_STATUS
-        )
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin)
-        self._thread.start()
-
-    def _on_audio(self, message) -> None:
-        end = message.first_sample + len(message.pcm) // message.channels
-        rate_hz = message.sample_rate_hz
-        self.sounds.append((end * 16_000 // rate_hz, time.perf_counter()))
-
-    def _on_status(self, message) -> None:
-        self.results.append((message.first_sample, time.perf_counter(), message.step_ms))
-
-    def close(self) -> None:
-        """Ends the thread."""
-        self._executor.shutdown()
-        self._thread.join()
-        self._node.destroy_node()
 
 
 def measure(output: Path, seconds: float) -> dict[str, float]:
@@ -73,26 +35,12 @@ def measure(output: Path, seconds: float) -> dict[str, float]:
         RuntimeError: A node ended early.
         TimeoutError: The nodes did not come up.
     """
-    import rclpy
-    from rclpy.context import Context
-
-    output.mkdir(parents=True, exist_ok=True)
-    context = Context()
-    rclpy.init(context=context)
-    settings = demo_settings(RECORDING, output) | {'recording': ''}
-    loops = {'microphone_node': {'loop': True}, 'camera_file_node': {'loop': True}}
-    nodes = graph.processes(settings, loops)
-    try:
-        with ProcessGraph(nodes, output / 'log') as running:
-            running.wait_ready(READY_S)
-            observer, before_s = Observer(context), _cpu_s(running)
-            for _ in tqdm(range(round(seconds)), unit='s', desc='whole graph', leave=False):
-                time.sleep(1)
-                running.check()
-            spent_ms = 1e3 * (_cpu_s(running) - before_s)
-            observer.close()
-    finally:
-        rclpy.try_shutdown(context=context)
+    with looped_graph(output, hears=True) as (running, observer):
+        before_s = _cpu_s(running)
+        for _ in tqdm(range(round(seconds)), unit='s', desc='whole graph', leave=False):
+            time.sleep(1)
+            running.check()
+        spent_ms = 1e3 * (_cpu_s(running) - before_s)
     each_ms = spent_ms / max(1, len(observer.results))
     return {'node_cpu_ms_each': each_ms, **figures(observer.sounds, observer.results)}
 

@@ -11,51 +11,16 @@ import argparse
 import json
 import os
 import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
+from looped_graph import Observer, looped_graph
 from tqdm import tqdm
 
-from interaction_node import graph, topic_qos
-from interaction_node.demo import READY_S, RECORDING, demo_settings
 from interaction_node.process_graph import ProcessGraph
 
 LIMIT_PERCENT = 5.0
-
-
-class Watch:
-    """Collects `micro_turn_status`."""
-
-    def __init__(self, context) -> None:
-        from rclpy.executors import SingleThreadedExecutor
-        from rclpy.node import Node
-
-        from duplex_interaction.msg import MicroTurnStatus
-
-        self.indices: list[int] = []
-        self.step_ms: list[float] = []
-        self.missed = 0
-        self._node = Node('soak', context=context)
-        self._node.create_subscription(
-            MicroTurnStatus, 'micro_turn_status', self._on_status, topic_qos.MICRO_TURN_STATUS
-        )
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin)
-        self._thread.start()
-
-    def _on_status(self, message) -> None:
-        self.indices.append(message.index)
-        self.step_ms.append(message.step_ms)
-        self.missed = message.deadlines_missed
-
-    def close(self) -> None:
-        """Ends the thread."""
-        self._executor.shutdown()
-        self._thread.join()
-        self._node.destroy_node()
 
 
 def resident_mib(running: ProcessGraph) -> dict[str, float]:
@@ -70,41 +35,27 @@ def resident_mib(running: ProcessGraph) -> dict[str, float]:
 
 def soak(minutes: float, output: Path) -> dict:
     """Runs the graph and returns the figures."""
-    import rclpy
-    from rclpy.context import Context
-
-    context = Context()
-    rclpy.init(context=context)
-    settings = demo_settings(RECORDING, output) | {'recording': ''}
-    nodes = graph.processes(
-        settings, {'microphone_node': {'loop': True}, 'camera_file_node': {'loop': True}}
-    )
     memory = []
-    try:
-        with ProcessGraph(nodes, output / 'log') as running:
-            running.wait_ready(READY_S)
-            watch = Watch(context)
-            for _ in tqdm(range(round(minutes * 2)), unit='half minute', desc='soak'):
-                time.sleep(30)
-                running.check()
-                memory.append(resident_mib(running))
-            watch.close()
-    finally:
-        rclpy.try_shutdown(context=context)
-    return figures(watch, memory)
+    with looped_graph(output) as (running, observer):
+        for _ in tqdm(range(round(minutes * 2)), unit='half minute', desc='soak'):
+            time.sleep(30)
+            running.check()
+            memory.append(resident_mib(running))
+    return figures(observer, memory)
 
 
-def figures(watch: Watch, memory: list[dict[str, float]]) -> dict:
+def figures(observer: Observer, memory: list[dict[str, float]]) -> dict:
     """Figures of a run; growth is from one minute after the start to the end."""
-    steps = np.array(watch.step_ms)
+    steps = np.array([step_ms for _, _, step_ms in observer.results])
+    indices = observer.indices
     growth = {
         name: round(100 * (memory[-1][name] / memory[min(2, len(memory) - 1)][name] - 1), 2)
         for name in memory[-1]
     }
     return {
-        'micro_turns': len(watch.indices),
-        'holes': int(watch.indices[-1] - watch.indices[0] + 1 - len(watch.indices)),
-        'missed_deadlines': int(watch.missed),
+        'micro_turns': len(indices),
+        'holes': int(indices[-1] - indices[0] + 1 - len(indices)),
+        'missed_deadlines': int(observer.missed),
         'step_ms_p50': round(float(np.percentile(steps, 50)), 2),
         'step_ms_p99': round(float(np.percentile(steps, 99)), 2),
         'step_ms_max': round(float(steps.max()), 2),

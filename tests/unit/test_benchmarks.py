@@ -3,6 +3,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -84,3 +85,15 @@ def test_what_the_graph_adds_is_less_the_step():
     assert found['node_overhead_ms_p50'] == pytest.approx(3.0)
     with pytest.raises(RuntimeError, match='no micro-turn'):
         graph_overhead.figures(sounds, [])
+
+
+def test_a_soak_counts_holes_and_growth():
+    soak = pytest.importorskip('soak')
+    steps = [(3200 * n, 0.2 * n, 4.0 + n) for n in range(4)]
+    watched = SimpleNamespace(results=steps, indices=[5, 6, 8, 9], missed=1)
+    memory = [{'a': 50.0, 'b': 10.0}, {'a': 90.0, 'b': 10.0}, {'a': 100.0, 'b': 10.0}]
+    found = soak.figures(watched, [*memory, {'a': 111.0, 'b': 10.0}])
+    assert (found['micro_turns'], found['holes'], found['missed_deadlines']) == (4, 1, 1)
+    assert (found['step_ms_p50'], found['step_ms_max']) == (5.5, 7.0)
+    assert found['rss_growth_percent'] == {'a': 11.0, 'b': 0.0}
+    assert found['rss_total_growth_percent'] == 10.0
