@@ -4,14 +4,22 @@
 import numpy as np
 import pytest
 import torch
+from small_session import WORDS, noise, small_session
 
+from interaction_node.kernels.launch import recorded
+from interaction_node.model.captured import Captured
 from interaction_node.model.checkpoint import build_net, preset
+from interaction_node.model.flow_head import FlowHead
+from interaction_node.model.flow_sampler import FlowSampler
 from interaction_node.model.fused import FusedTransformer
 from interaction_node.model.fused_decoder import FusedDecoder
-from interaction_node.model.interface import MicroTurn
+from interaction_node.model.heads import Heads
+from interaction_node.model.interface import MicroTurn, Role, TextInput
 from interaction_node.model.open_voice import OpenVoice
 from interaction_node.model.session import Session
+from interaction_node.model.speech_out import SpeechOut
 from interaction_node.model.tokens import Vocabulary
+from interaction_node.model.vocoder import Vocoder
 from interaction_node.model.voice import Voice
 
 
@@ -36,3 +44,35 @@ def test_a_session_decides_the_same_through_the_kernels(device):
     assert decided[0] == decided[1]
     assert memories[0][0] == memories[1][0] >= 6
     torch.testing.assert_close(memories[0][1], memories[1][1], atol=1e-4, rtol=1e-3)
+
+
+def test_nothing_but_what_is_read_leaves_the_device(device, monkeypatch):
+    # Tensors without values: whatever asks for one, or mixes devices, raises.
+    meta = torch.device('meta')
+    plain = small_session()
+    net, vocabulary = plain._net.to(meta), plain._vocabulary
+    monkeypatch.setattr(torch, 'is_autocast_enabled', lambda _kind: False)
+    choices = [('go', 'seven'), ('go', 'one'), ('go', 'two'), ('go', '<speak>')]
+    answers = [[vocabulary[heard], 0, vocabulary[said], 0.5] for heard, said in choices]
+
+    def read(captured, x):
+        made = captured(x)
+        assert made.is_meta
+        return torch.zeros(made.shape) if len(made) > 4 else torch.tensor(answers.pop(0))
+
+    monkeypatch.setattr(Captured, 'read', read)
+    with recorded() as launches:
+        head = FlowHead(WORDS)
+        speech = SpeechOut(head, Vocoder())
+        speech._flow = FlowSampler(head, 2, meta)
+        decoder = FusedDecoder(FusedTransformer(net.transformer))
+        session = Session(net, vocabulary, Voice(speech, OpenVoice()), meta, decoder)
+        session._heads = Heads(net, decoder, session._never_V, at_once=True)
+        lines = {0: (TextInput(Role.USER, 'go red ' * 10),)}
+        result = session.step(noise(1, lines=lines)[0])
+    # Four are read, then 'go', the line in two passes, and the words that are said.
+    assert (result.heard, result.text) == (('go',), 'one two')
+    assert session._state.appended == 4 + 1 + 22 + 2
+    assert launches
+    assert answers == []
+    assert result.speech is not None
