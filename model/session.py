@@ -403,7 +403,7 @@ def step_together(
 
     Returns:
         What each says and does; the times are those of all together. With packed weights (see
-        `PackedDecoder.bitwise`) it is bit for bit what each would have said alone.
+        `PackedDecoder.bitwise`) or kernels it is bit for bit what each would have said alone.
 
     Raises:
         ValueError: A micro-turn does not hold 3,200 samples, or sessions are no siblings; no

@@ -9,7 +9,7 @@ import torch
 from small_session import WORDS, bits, noise, small_session
 
 from interaction_node.kernels.launch import can_launch
-from interaction_node.model import plain_decoder
+from interaction_node.model import fused_decoder, plain_decoder
 from interaction_node.model.captured import Captured
 from interaction_node.model.flow_head import FlowHead
 from interaction_node.model.flow_sampler import FlowSampler
@@ -120,6 +120,36 @@ def test_long_texts_are_several_passes_that_leave_their_results_alone():
         wanted = plain.append([piece], [expected])[0]
         torch.testing.assert_close(h_tD, wanted, atol=1e-4, rtol=1e-4)
     assert state.appended == int(state.position) == 15
+
+
+class LikeAGraph(Captured):
+    """Behaves as on CUDA: its own input and output, and only the device moves on in a replay."""
+
+    def __init__(self, work, x, pool=None):
+        super().__init__(work, x, pool)
+        self._x, self._y = torch.zeros_like(x), work(x).clone()
+
+    def __call__(self, x):
+        state = self._work.keywords['state']
+        appended = state.appended
+        self._x.copy_(x)
+        self._y.copy_(self._work(self._x))
+        state.appended = appended
+        return self._y
+
+
+@torch.inference_mode()
+def test_replayed_passes_are_as_good_as_called_ones(monkeypatch):
+    net = small_session()._net
+    decoder = FusedDecoder(FusedTransformer(net.transformer, torch.float32))
+    called = decoder.init_state(4)
+    monkeypatch.setattr(fused_decoder, 'Captured', LikeAGraph)
+    replayed = decoder.init_state(4)
+    assert replayed.appended == int(replayed.position) == 0
+    pieces = torch.randn(16, net.config.transformer.width).split([4, 1, 1, 4, 2, 4])
+    found = [[decoder.append([x], [state])[0] for x in pieces] for state in (called, replayed)]
+    assert torch.equal(torch.cat(found[0]), torch.cat(found[1]))
+    assert replayed.appended == int(replayed.position) == called.appended == 16
 
 
 @pytest.mark.parametrize('length', [0, MAX_APPEND + 1])
