@@ -19,9 +19,12 @@ from ..timer import SECOND_TURNS, timer_after
 from ..tokens import number_words
 
 TURN_FRAMES = 10
-ANSWER_MARGIN = 4  # frames that must have passed since the trigger's last phoneme
+ANSWER_MARGIN = (
+    2  # as for the words that are heard: an answer belongs to the micro-turn of its last word
+)
 STOP_MARGIN = -3  # a stop word is acted on while it ends
 COUNT_TURNS = 4
+SLIPS = 0.35  # share of reactions that come early or late, in the worst session
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Targets:
         acts: (micro-turn, skill, arguments).
         delegated: Micro-turns with a plan request.
         elapsed: What each micro-turn reads from the timer (see `timer_after`), and one more.
+        unasked: Micro-turns in which a slip was made (see `IdealPartner`), not to be learned.
     """
 
     tokens: list[list[str]]
@@ -82,6 +86,7 @@ class Targets:
     acts: list[tuple[int, str, dict]] = field(default_factory=list)
     delegated: list[int] = field(default_factory=list)
     elapsed: list[int] = field(default_factory=lambda: [0])
+    unasked: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -107,15 +112,27 @@ class IdealPartner:
         robot_voice: Maps a text to an utterance with `frames` and `words` (`features.Utterance`).
         turns: Micro-turns in the session.
         user_speaks: (turns,) bool, whether the user is speaking in that micro-turn.
+        rng: For slips, where they are wanted: some reactions come a micro-turn early or late, so
+            that the model meets the conversations in which it did so itself. What follows a slip is
+            to be learned, the slip is not.
     """
 
-    def __init__(self, robot_voice, turns: int, user_speaks: np.ndarray):
+    def __init__(
+        self,
+        robot_voice,
+        turns: int,
+        user_speaks: np.ndarray,
+        rng: np.random.Generator | None = None,
+    ):
         self._voice = robot_voice
         self._turns = turns
         self._user_speaks = user_speaks
         self._bindings: dict[str, str] = {}
         self._timer: _Timer | None = None
+        self._timer_tokens: list[str] = []
         self._elapsed = 0
+        self._rng = rng
+        self._slips = rng.random() * SLIPS if rng is not None else 0.0
         self._count: list[int] = []
         self._count_turn = 0
         self._paused: list[int] = []
@@ -130,7 +147,7 @@ class IdealPartner:
         """Lives through the session."""
         by_turn: dict[int, list[Event]] = {}
         for event in sorted(events, key=lambda e: e.frame):
-            by_turn.setdefault(event.turn, []).append(event)
+            by_turn.setdefault(self._turn_of(event), []).append(event)
         for turn in range(self._turns):
             for event in by_turn.get(turn, []):
                 getattr(self, f'_on_{event.kind}', self._ignore)(turn, event)
@@ -138,9 +155,19 @@ class IdealPartner:
             self._due_count(turn)
             self._due_result(turn)
             self._speak(turn)
+            # After the words: whether to speak is decided first, then what becomes of the timer.
+            self.targets.tokens[turn] += self._timer_tokens
+            self._timer_tokens = []
             self._elapsed = timer_after(self._elapsed, self.targets.tokens[turn])
             self.targets.elapsed.append(self._elapsed)
         return self.targets
+
+    def _turn_of(self, event: Event) -> int:
+        if self._rng is None or self._rng.random() >= self._slips:
+            return event.turn
+        turn = max(0, event.turn + int(self._rng.choice([-1, 1])))
+        self.targets.unasked.add(min(turn, event.turn))
+        return turn
 
     def _ignore(self, turn: int, event: Event) -> None:
         """Backchannels, talk to others and everything unknown change nothing."""
@@ -159,22 +186,22 @@ class IdealPartner:
             self._say(answer)
 
     def _on_cue_cancel(self, turn: int, event: Event) -> None:
-        self._forget(turn)
+        self._forget()
         self._say('okay')
 
-    def _forget(self, turn: int) -> None:
+    def _forget(self) -> None:
         self._bindings.clear()
         self._watching = False
         if self._timer:
             self._timer = None
-            self.targets.tokens[turn].append('<end>')
+            self._timer_tokens.append('<end>')
 
     def _on_time_set(self, turn: int, event: Event) -> None:
         meaning = event.meaning
         period = meaning.get('every_s', meaning.get('in_s')) * SECOND_TURNS
         # A new timer replaces one that runs.
         self._timer = _Timer(period, 'every_s' in meaning, meaning['answer'])
-        self.targets.tokens[turn].append('<mark>')
+        self._timer_tokens.append('<mark>')
 
     def _due_timer(self, turn: int) -> None:
         timer = self._timer
@@ -183,7 +210,7 @@ class IdealPartner:
         self._say(timer.word)
         if not timer.repeats:
             self._timer = None
-        self.targets.tokens[turn].append('<mark>' if timer.repeats else '<end>')
+        self._timer_tokens.append('<mark>' if timer.repeats else '<end>')
 
     def _on_count_set(self, turn: int, event: Event) -> None:
         first, last = event.meaning['first'], event.meaning['last']
@@ -205,7 +232,7 @@ class IdealPartner:
         resumable = event.meaning['then'] == 'yes'
         self._paused, self._count = (self._count if resumable else []), []
         if not resumable:
-            self._forget(turn)
+            self._forget()
         self._hush(turn)
         if event.meaning.get('halts'):
             self._act(turn, 'stop', {})
@@ -230,7 +257,7 @@ class IdealPartner:
         skill, arguments = event.meaning['skill'], event.meaning['arguments']
         if skill == 'stop':
             self._count, self._paused = [], []
-            self._forget(turn)
+            self._forget()
             self._hush(turn)
         self._act(turn, skill, arguments)
         self._say('stopped' if event.meaning.get('halts') else 'okay')

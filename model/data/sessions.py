@@ -68,7 +68,10 @@ class SessionFactory:
         script = writer.write(theme)
         turns = min(320, (script.cursor + int(rng.integers(40, 120))) // TURN_FRAMES)
         targets = IdealPartner(
-            lambda text: self._store.robot(rng, text), turns, _user_speaks(script, turns)
+            lambda text: self._store.robot(rng, text),
+            turns,
+            _user_speaks(script, turns),
+            rng if self._split == 'train' else None,
         ).run(script.events)
         return self._session(script, targets, turns)
 
@@ -115,6 +118,7 @@ class SessionFactory:
             phase_N3=phase_N3,
             theme=script.theme,
             elapsed=elapsed,
+            unasked=targets.unasked,
         )
 
     def _video(self, scene: SceneScript | None, turns: int):

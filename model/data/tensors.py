@@ -6,6 +6,7 @@ Legend: B sessions, N micro-turns, T tokens, M mel bins.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,6 +32,7 @@ class Session:
         phase_N3: (N, 3) float32 (cos, sin, moving) of the visible movement or None.
         theme: What the session practises, for statistics.
         elapsed: Per micro-turn, what it reads from the timer; None where it never runs.
+        unasked: Micro-turns whose output is not to be learned.
     """
 
     user_NFM: np.ndarray
@@ -44,6 +46,7 @@ class Session:
     phase_N3: np.ndarray | None = None
     theme: str = ''
     elapsed: list[int] | None = None
+    unasked: Set[int] = frozenset()
 
 
 @dataclass
@@ -209,7 +212,8 @@ def _layout(session, ids, rng, replace, heard):
         labels += [-100] * (len(tokens) - len(labels) - 1)
         boundary = speak if session.speak[n] else silent
         tokens += out
-        labels += [*out, boundary]
+        asked = n not in session.unasked
+        labels += [*out, boundary] if asked else [-100] * (len(out) + 1)
     return tokens, labels, turn_pos, audio_pos, heard_pos
 
 

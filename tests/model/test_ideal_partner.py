@@ -23,11 +23,11 @@ def said(targets):
     return targets.said
 
 
-def test_a_cue_is_answered_once_its_end_is_80_ms_past():
+def test_a_cue_is_answered_in_the_micro_turn_that_names_it():
     events = [
         Event(20, 'cue_set', {'cues': [['kilo', 'seven']]}),
         Event(56, 'cue_word', {'cue': 'kilo'}),
-        Event(87, 'cue_word', {'cue': 'kilo'}),
+        Event(89, 'cue_word', {'cue': 'kilo'}),
         Event(120, 'cue_word', {'cue': 'alpha'}),
     ]
     assert said(partner().run(events)) == [(5, 'seven'), (9, 'seven')]
@@ -47,7 +47,7 @@ def test_every_three_seconds_is_counted_from_the_end_of_the_instruction():
     onsets_s = [(turn + 1) * 0.2 for turn, _ in said(targets)]
     due_s = [0.54 + 3 * (i + 1) for i in range(len(onsets_s))]
     assert len(onsets_s) == 6
-    assert onsets_s == pytest.approx(due_s, abs=0.11)
+    assert onsets_s == pytest.approx(due_s, abs=0.17)
 
 
 def test_a_reminder_comes_once():
@@ -113,3 +113,19 @@ def test_words_begin_in_the_turn_whose_window_they_begin_in():
     targets = partner().run(events)
     assert targets.tokens[2:7] == [['i'], ['see'], ['a'], ['ball'], []]
     assert targets.speak[2:7] == [True] * 5
+
+
+def test_slips_come_a_micro_turn_early_or_late_and_are_not_learned():
+    events = [Event(20, 'cue_set', {'cues': [['kilo', 'seven']]})]
+    events += [Event(100 * (i + 1) + 5, 'cue_word', {'cue': 'kilo'}) for i in range(5)]
+    slips = 0
+    for seed in range(30):
+        random = np.random.default_rng(seed)
+        targets = IdealPartner(robot_voice, 70, np.zeros(70, bool), random).run(events)
+        for i, (turn, text) in enumerate(said(targets)):
+            assert text == 'seven'
+            wanted = 10 * (i + 1)
+            assert abs(turn - wanted) <= 1
+            assert (min(turn, wanted) in targets.unasked) == (turn != wanted)
+            slips += turn != wanted
+    assert 5 < slips < 75
