@@ -3,7 +3,8 @@
 
 One micro-turn of the stream is
 
-    boundary(n-1) [video] user-audio user-audio [heard ...] [timer] [text in ...] | out ... -> boundary(n)
+    boundary(n-1) [video] user-audio user-audio [heard ...] [timer] [text in ...]
+        | out ... -> boundary(n)
 
 The boundary token closes micro-turn n and, with the robot's own voice and the time of micro-turn
 n + 1 added to it, opens the next: a silent micro-turn costs no decoding step. `heard` are the words

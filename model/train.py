@@ -14,6 +14,7 @@ import dataclasses
 import json
 import math
 import os
+import random
 import re
 import signal
 import time
@@ -39,6 +40,8 @@ HEARD_WEIGHT = 0.5
 NO_WORD_WEIGHT = 0.2
 MOVEMENT_WEIGHT = 0.3
 AVERAGE = 0.999
+# Share of the batches in which the network reads the words that it heard itself.
+OWN_HEARING = 0.4
 
 
 @dataclasses.dataclass
@@ -157,6 +160,28 @@ def _movement_loss(net: InteractionNet, h_BTD: Tensor, batch: dict[str, Tensor])
     return moving + phase.sum() / wanted[:, 2].sum().clamp(min=1)
 
 
+def hear_for_itself(net: InteractionNet, batch: dict[str, Tensor], first_word: int) -> None:
+    """Puts what the network makes of the words in the place of most of those that it reads.
+
+    It then learns from its own mistakes: what was misheard must not carry it away. Words that it
+    missed stay, and what it is to say stays.
+
+    Args:
+        net: The network.
+        batch: From `to_tensors`; `ids` are changed in place.
+        first_word: The least id of a word.
+    """
+    # With gradients, which are not used: a compiled network has no other way to go forward.
+    logits = net.hear(_at_last_audio(net(batch), batch, net.config.audio_tokens).detach())
+    heard = batch['heard'].clone()
+    heard[batch['valid']] = logits.argmax(-1)
+    row, turn, slot = (batch['heard_pos'] >= 0).nonzero(as_tuple=True)
+    word = heard[row, turn, slot]
+    place = batch['heard_pos'][row, turn, slot]
+    chosen = (word >= first_word) & (torch.rand(len(heard), device=word.device) < 0.8)[row]
+    batch['ids'][row[chosen], place[chosen]] = word[chosen]
+
+
 _MUON = re.compile(
     r'(qkvr_proj|o_proj|gate_up_proj|down_proj|mix|conv\d|gather|fold\d|merge)\.weight$'
 )
@@ -212,6 +237,7 @@ class Trainer:
         self.optimisers = build_optimisers(self.net, learning_rate)
         self.learning_rate, self.step, self.trained_s = learning_rate, 0, 0.0
         self._warm_from = 0
+        self._random = random.Random(ranks.rank)
         folder.mkdir(parents=True, exist_ok=True)
         self._resume()
         ids = default_vocabulary().ids
@@ -268,6 +294,8 @@ class Trainer:
             for group in optimiser.param_groups:
                 group['lr'] = rate
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            if self.config.heard_tokens and self._random.random() < OWN_HEARING:
+                hear_for_itself(self.net, tensors, default_vocabulary().first_word)
             losses = self._model(tensors, heard_weight)
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)

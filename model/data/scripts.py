@@ -252,10 +252,10 @@ class ScriptWriter(VideoWriter):
 
 
 THEMES = {
-    'cue': 0.22,
-    'time': 0.15,
+    'cue': 0.2,
+    'time': 0.13,
     'count': 0.1,
-    'command': 0.14,
+    'command': 0.18,
     'address': 0.03,
     'delegate': 0.07,
     'idle': 0.06,

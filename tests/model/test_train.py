@@ -8,12 +8,19 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from burst_bank import write_burst_bank
 
+from interaction_node.model.checkpoint import build_net, preset
 from interaction_node.model.curves import draw_curves
+from interaction_node.model.data.feed import load_store
+from interaction_node.model.data.sessions import SessionFactory
+from interaction_node.model.data.tensors import collate
 from interaction_node.model.parallel import Ranks
+from interaction_node.model.tokens import default_vocabulary
+from interaction_node.model.train import hear_for_itself, to_tensors
 
 ROOT = Path(__file__).parents[2]
 SIDE_BY_SIDE = ROOT / 'tests' / 'support' / 'train_side_by_side.py'
@@ -92,3 +99,24 @@ def test_curves_become_a_picture(tmp_path):
     drawn = cv2.imread(str(picture))
     assert drawn.shape[0] > 300
     assert drawn.std() > 5
+
+
+def test_the_network_reads_what_it_heard_itself(bank):
+    vocabulary = default_vocabulary()
+    factory = SessionFactory(load_store(bank, 'train', 1), vocabulary, 6, {'words': 1.0})
+    sessions = [each for each in (factory.make() for _ in range(8)) if each.frames_N is None]
+    batch = collate(sessions, vocabulary, np.random.default_rng(0), heard_tokens=True, mishear=0)
+    tensors = to_tensors(batch, torch.device('cpu'))
+    net = build_net(preset('tiny', len(vocabulary)))
+    kilo = vocabulary['kilo']
+    with torch.no_grad():
+        net.heard.weight.zero_()  # nothing is heard
+    before = tensors['ids'].clone()
+    hear_for_itself(net, tensors, vocabulary.first_word)
+    assert torch.equal(tensors['ids'], before)
+    net.hear = lambda h_XD: torch.eye(len(vocabulary))[kilo].expand(len(h_XD), 2, -1)
+    hear_for_itself(net, tensors, vocabulary.first_word)
+    changed = tensors['ids'] != before
+    places = batch.heard_pos_BNS[batch.heard_pos_BNS >= 0]
+    assert (tensors['ids'][changed] == kilo).all()
+    assert len(places) / 4 < changed.sum() <= len(places)
