@@ -61,9 +61,9 @@ def choose_swaps(
             if rng.random() < 0.7 and answer not in swaps:
                 swaps[answer] = other('answer', set())
     elif kind == 'time_set':
-        if meaning['answer'] in slots['answer'] and meaning['answer'] != 'now':
-            swaps[meaning['answer']] = other('answer', set())
         said = number_words(meaning.get('every_s', meaning.get('in_s')))
+        if meaning['answer'] in slots['answer'] and meaning['answer'] not in ('now', said):
+            swaps[meaning['answer']] = other('answer', set())
         numbers = [word for word in _SECONDS if word in known and word != said]
         if numbers and said not in swaps and said != 'one' and ' ' not in said:
             swaps[said] = str(rng.choice(numbers))
