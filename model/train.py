@@ -366,7 +366,11 @@ def train(arguments: argparse.Namespace) -> None:
         if decay < 0:
             break
         started = time.monotonic()
-        batch = feed.next()
+        try:
+            batch = feed.next()
+        except RuntimeError:
+            trainer.save()
+            raise
         waited = time.monotonic() - started
         losses = trainer.train_step(batch, decay, arguments.heard_weight)
         took = time.monotonic() - started

@@ -62,7 +62,7 @@ def choose_swaps(
                 swaps[answer] = other('answer', set())
     elif kind == 'time_set':
         said = number_words(meaning.get('every_s', meaning.get('in_s')))
-        if meaning['answer'] in slots['answer'] and meaning['answer'] not in ('now', said):
+        if meaning['answer'] in slots['answer'] and meaning['answer'] not in ['now', *said.split()]:
             swaps[meaning['answer']] = other('answer', set())
         numbers = [word for word in _SECONDS if word in known and word != said]
         if numbers and said not in swaps and said != 'one' and ' ' not in said:

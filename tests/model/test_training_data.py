@@ -8,6 +8,7 @@ from burst_bank import burst_clip, write_burst_bank
 from interaction_node.model.data.features import REFERENCE_RMS, speech_rms, utterance
 from interaction_node.model.data.feed import LENGTHS, Packer, load_store, tokens_of
 from interaction_node.model.data.mixing import Piece, add_power, to_log
+from interaction_node.model.data.recomposed import choose_swaps, swap_meaning
 from interaction_node.model.data.scripts import THEMES, ScriptWriter
 from interaction_node.model.data.sessions import SessionFactory
 from interaction_node.model.data.tensors import _as_heard, collate
@@ -187,3 +188,18 @@ def test_what_is_named_too_early_is_not_named_again_and_what_is_missed_is(store,
                 assert word in wanted[turn]
                 late += 1
     assert early and late
+
+
+@pytest.mark.parametrize('answer', ['now', 'seven', 'ready', 'three', 'hello'])
+@pytest.mark.parametrize('every_s', [7, 3, 23])
+def test_a_recomposed_reminder_means_what_it_says(answer, every_s):
+    spoken = number_words(every_s)
+    text = f'say {answer} every {spoken} seconds'
+    known = {number_words(number) for number in range(1, 11)} | {'ready', 'hello', 'yes'}
+    for seed in range(40):
+        meaning = {'every_s': every_s, 'answer': answer}
+        swaps = choose_swaps('time_set', meaning, np.random.default_rng(seed), known)
+        said = ' '.join(swaps.get(word, word) for word in text.split())
+        meant = swap_meaning(meaning, swaps)
+        assert said == f'say {meant["answer"]} every {number_words(meant["every_s"])} seconds'
+        assert meant['every_s'] > 1
