@@ -250,7 +250,7 @@ class SpeechWriter:
 
     def _something_idle(self) -> None:
         draw = self._rng.random()
-        if draw < 0.45:
+        if draw < 0.35:
             self._aside()
         elif draw < 0.8:
             self._bystander()

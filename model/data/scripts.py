@@ -258,7 +258,7 @@ THEMES = {
     'command': 0.18,
     'address': 0.03,
     'delegate': 0.07,
-    'idle': 0.06,
+    'idle': 0.08,
     'transcribe': 0.02,
     'words': 0.11,
     'mixed': 0.06,
