@@ -112,7 +112,7 @@ def collate(
         hearing = _as_heard(session, vocabulary, rng, mishear if heard_tokens else 0.0)
         named = hearing[0] if heard_tokens else None
         row = _layout(session, ids, rng, replace, named)
-        if length and len(row[0]) > length:  # words that nobody said have no room
+        if named and length and len(row[0]) > length:  # words that nobody said have no room
             hearing = _as_heard(session, vocabulary, rng, 0.0)
             row = _layout(session, ids, rng, replace, hearing[0])
         rows.append((*row, hearing[1]))
