@@ -31,6 +31,11 @@ _ONES = (
 _TENS = (
     'twenty', 'thirty', 'forty', 'fifty', 'sixty', 'seventy', 'eighty', 'ninety',
 )  # fmt: skip
+# One word is enough to call or to stop the robot, so that these are in no list of words.
+_CALLS = frozenset((
+    'robot', 'hello', 'hi', 'hey', 'stop', 'halt', 'freeze', 'wait', 'quiet', 'enough', 'silence',
+    'hush', 'wave', 'faster', 'slower', 'quicker',
+))  # fmt: skip
 _MOVING = {
     'squats': ['squatting', 'doing squats'],
     'jumping jacks': ['jumping jacks', 'doing jumping jacks'],
@@ -89,7 +94,7 @@ def split_of(text: str) -> str:
 
 @cache
 def grammar() -> dict[str, Any]:
-    """The two YAML files beside this module, merged; do not change what it returns."""
+    """The two YAML files beside this module and the vocabulary; do not change what it returns."""
     folder = Path(__file__).parent
     behaviours = yaml.safe_load((folder / 'behaviours.yaml').read_text(encoding='utf-8'))
     sentences = yaml.safe_load((folder / 'sentences.yaml').read_text(encoding='utf-8'))
@@ -98,6 +103,9 @@ def grammar() -> dict[str, Any]:
         {'varied': sentences['chatter']['plain'], 'weight': 3},
         {'varied': sentences['chatter']['made'], 'weight': 2},
     ]
+    # Words in no order, so that every word is heard after every other.
+    words = [f'{{any{place}}}' for place in range(1, 8)]
+    kinds['word_list'] = [{'varied': [' '.join(words[:count]) for count in range(3, 8)]}]
     kinds['running_speech'] = [
         {'meaning': {'cues': ['{cue}', '{cue2}']}, 'varied': sentences['running_speech']}
     ]
@@ -109,7 +117,10 @@ def grammar() -> dict[str, Any]:
         {'varied': robot['made'], 'weight': 9},
     ]
     kinds['robot_number'] = [{'fixed': ['{whole}']}]
-    return {'slots': behaviours['slots'] | sentences['slots'], 'kinds': kinds}
+    slots = behaviours['slots'] | sentences['slots']
+    vocabulary = (folder.parent / 'vocabulary.txt').read_text(encoding='utf-8').split()
+    slots['any'] = [word for word in vocabulary if word not in _CALLS]
+    return {'slots': slots, 'kinds': kinds}
 
 
 KINDS = tuple(sorted(grammar()['kinds']))
@@ -265,7 +276,7 @@ def _phrase(
 
 def _text_split(kind: str, template: str, text: str, fixed: bool) -> str:
     slots = _SLOT.findall(template)
-    if kind in ('robot_open', 'chatter', 'running_speech', 'delegate'):
+    if kind in ('robot_open', 'chatter', 'running_speech', 'delegate', 'word_list'):
         return split_of(text)
     if fixed and (len(slots) < 2 or kind == 'robot_see'):
         # One free slot in a listed template is vocabulary ('turn left', 'count to ten').

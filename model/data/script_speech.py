@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from random import Random
 
 import numpy as np
 
+from ..tokens import normalise
 from . import phrases
 from .features import Utterance
 from .ideal import Event
@@ -24,6 +26,8 @@ SECOND = 50  # frames
 STOP_WORDS = ('stop', 'wait', 'quiet', 'enough')
 _INSTRUCTIONS = frozenset(kind for kind in phrases.KINDS if kind.endswith('_set'))
 _LONGEST_CUE = 4  # words
+ASSEMBLED_SHARE = 0.25
+_WHOLE = frozenset(('cue_word', 'answer_word', 'hesitation', 'backchannel'))  # never assembled
 
 
 @dataclass
@@ -133,6 +137,10 @@ class SpeechWriter:
         taught = self._lesson.get(kind)
         if taught and self._rng.random() < 0.75:
             return taught[self._rng.integers(len(taught))]
+        if self._split == 'train' and kind not in _WHOLE and self._rng.random() < ASSEMBLED_SHARE:
+            assembled = self._assemble(kind)
+            if assembled is not None:
+                return assembled
         utterance = self._store.pick(self._rng, self._voice, kind)
         if utterance is None:
             return None
@@ -155,6 +163,17 @@ class SpeechWriter:
             (utterance, first, last, word[0])
             for first, last, word in zip(borders, borders[1:], words, strict=False)
         ]
+
+    def _assemble(self, kind: str) -> Utterance | None:
+        """A new phrase of a kind, word by word from whatever this voice has said."""
+        phrase = phrases.sample(kind, Random(int(self._rng.integers(2**62))), self._split)
+        parts = []
+        for word in normalise(phrase.text):
+            found = self._store.word(self._rng, self._voice, word)
+            if found is None:
+                return None
+            parts.append((*found, word))
+        return Recomposed.of(parts[0][0], parts, phrase.text, dict(phrase.meaning))
 
     def _recompose(self, kind: str, utterance: Utterance) -> Utterance:
         """Puts other words of the same voice into an utterance's slots."""

@@ -208,9 +208,9 @@ class ScriptWriter(VideoWriter):
 
     def _transcribe(self) -> None:
         """Dense speech with nothing to do but to name the words: cheap practice in hearing."""
-        kinds = ['chatter', 'running_speech', 'cue_word', 'answer_word', 'backchannel']
+        kinds = ['chatter', 'running_speech', 'word_list', 'cue_word', 'answer_word', 'backchannel']
         while self._room_left(4):
-            self._say(str(self._rng.choice(kinds, p=[0.35, 0.3, 0.2, 0.1, 0.05])))
+            self._say(str(self._rng.choice(kinds, p=[0.3, 0.2, 0.25, 0.12, 0.08, 0.05])))
             self._pause(0.05, 0.6)
 
     def _words(self) -> None:
@@ -259,7 +259,7 @@ THEMES = {
     'address': 0.03,
     'delegate': 0.07,
     'idle': 0.08,
-    'transcribe': 0.02,
+    'transcribe': 0.05,
     'words': 0.11,
     'mixed': 0.06,
     'watch_count': 0.05,
