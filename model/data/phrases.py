@@ -100,8 +100,8 @@ def grammar() -> dict[str, Any]:
     sentences = yaml.safe_load((folder / 'sentences.yaml').read_text(encoding='utf-8'))
     kinds = dict(behaviours['kinds'])
     kinds['chatter'] = [
-        {'varied': sentences['chatter']['plain'], 'weight': 3},
-        {'varied': sentences['chatter']['made'], 'weight': 2},
+        {'varied': sentences['chatter']['plain'], 'weight': 2},
+        {'varied': sentences['chatter']['made'], 'weight': 3},
     ]
     # Words in no order, so that every word is heard after every other.
     words = [f'{{any{place}}}' for place in range(1, 8)]
