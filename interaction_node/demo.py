@@ -63,7 +63,7 @@ def run_demo(recording: Path, output: Path) -> dict:
     settings = demo_settings(recording, output)
     # The sound begins when all who listen to it are connected: recorder, model and camera.
     listeners = 2 + bool(settings['video_file'])
-    parameters = {
+    parameters: dict[str, dict[str, object]] = {
         'recorder_node': {'compress': True},
         'microphone_node': {'wait_for_subscribers': listeners, 'start_delay_s': 0.5},
     }

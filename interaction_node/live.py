@@ -46,8 +46,8 @@ def check_devices(microphone: str, speaker: str) -> None:
     Raises:
         ValueError: One does not; names those that do.
     """
-    for text, kind in ((microphone, 'input'), (speaker, 'output')):
-        choose_sound_device(text, kind, list_sound_devices(kind))
+    choose_sound_device(microphone, 'input', list_sound_devices('input'))
+    choose_sound_device(speaker, 'output', list_sound_devices('output'))
 
 
 def find_camera() -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -203,7 +204,7 @@ def _place(track: np.ndarray, first: int, pcm: np.ndarray) -> np.ndarray:
 
 
 def _read_conversation(timeline: Timeline, recorded, zero_s: float) -> None:
-    latest: dict[str, tuple[float, object]] = {}
+    latest: dict[str, tuple[float, Any]] = {}
     for number, each in enumerate(recorded):
         message = each.message
         key = message.event_id or f'typed-{number}'

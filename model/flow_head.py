@@ -71,6 +71,10 @@ class FlowHead(nn.Module):
         config: Shape.
     """
 
+    words: torch.Tensor
+    mean_F: torch.Tensor
+    scale_F: torch.Tensor
+
     def __init__(self, vocabulary: list[str], config: FlowConfig | None = None):
         super().__init__()
         self.config = config = config or FlowConfig()

@@ -20,7 +20,6 @@ from interaction_node.kernels.linear import gate_up, linear
 from interaction_node.kernels.moe_gather_gemv import moe, route
 from interaction_node.kernels.norm_conv import norm, norm_conv
 from interaction_node.kernels.quantise import Weight, quantise
-from interaction_node.model.attention import Attention
 from interaction_node.model.attention_state import Ring
 from interaction_node.model.config import TransformerConfig
 from interaction_node.model.mlp import SwiGlu
@@ -54,8 +53,7 @@ class FusedTransformer:
 
         pack = (lambda values: quantise(values.detach())) if int8 else plain
         self._blocks = [
-            FusedBlock(cast(Block, block), layer, self.config, pack, plain)
-            for layer, block in enumerate(transformer.blocks)
+            FusedBlock(cast(Block, block), self.config, pack, plain) for block in transformer.blocks
         ]
         gains = [block.attention_gain for block in self._blocks[1:]]
         self._next_gains = [*gains, transformer.norm.weight.detach().float()]
@@ -150,17 +148,14 @@ class FusedBlock:
 
     Args:
         block: Where the weights come from.
-        layer: Number of the block, from 0.
         config: Shapes.
         pack: Makes weights of experts and dense layers.
         plain: Makes weights that stay in a floating dtype.
     """
 
-    def __init__(
-        self, block: Block, layer: int, config: TransformerConfig, pack: Pack, plain: Pack
-    ) -> None:
+    def __init__(self, block: Block, config: TransformerConfig, pack: Pack, plain: Pack) -> None:
         self.config = config
-        attention = cast(Attention, block.attention)
+        attention, mlp = block.attention, block.mlp
         shape = attention.shape
         self._shape, self._sharpens = shape, not shape.sliding and config.log_scaling_floor
         self._qkvr, self._out = pack(attention.qkvr_proj.weight), pack(attention.o_proj.weight)
@@ -174,9 +169,11 @@ class FusedBlock:
         self._mlp_gain = block.mlp_norm.weight.detach().float()
         self._attention_taps = block.attention_conv.weight_KC.detach().float()
         self._mlp_taps = block.mlp_conv.weight_KC.detach().float()
-        sparse = config.mlp_types[layer] == 'sparse'
-        make = FusedExperts if sparse else FusedSwiGlu
-        self._mlp = make(block.mlp, config, pack, plain)
+        self._mlp: FusedSwiGlu | FusedExperts
+        if isinstance(mlp, SwiGlu):
+            self._mlp = FusedSwiGlu(mlp, config, pack, plain)
+        else:
+            self._mlp = FusedExperts(mlp, config, pack, plain)
 
     def append(
         self,

@@ -83,13 +83,11 @@ class AudioFrontEnd(nn.Module):
         """(..., frames * mels) levels in [-1, 1] -> (..., width)."""
         x = self.mix(functional.gelu(self.scale(levels_XK), approximate='tanh'))
         if self.conv1 is not None:
-            x = x + self._sounds(levels_XK.unflatten(-1, (self.frames, self.mels)))
+            levels_XFM = levels_XK.unflatten(-1, (self.frames, self.mels))
+            sounds = functional.gelu(self.conv1(_triples(levels_XFM)), approximate='tanh')
+            sounds = functional.gelu(self.conv2(_triples(sounds)), approximate='tanh')
+            x = x + self.gather(sounds.flatten(-2))
         return self.norm(x)
-
-    def _sounds(self, levels_XFM: Tensor) -> Tensor:
-        x = functional.gelu(self.conv1(_triples(levels_XFM)), approximate='tanh')
-        x = functional.gelu(self.conv2(_triples(x)), approximate='tanh')
-        return self.gather(x.flatten(-2))
 
 
 def _triples(x_XFC: Tensor) -> Tensor:
@@ -222,9 +220,9 @@ class InteractionNet(nn.Module):
         values = [turn[valid]]
         values += [tokens[:, :, i][valid] for i in range(self.config.audio_tokens)]
         if 'frames' in batch:
-            seen = batch['frames'][valid]
+            assert self.video is not None
             places.append((offset + batch['video_pos'])[valid])
-            values.append(self.video(seen))
+            values.append(self.video(batch['frames'][valid]))
         if self.config.heard_tokens:
             places.append((offset[:, :, None] + batch['heard_pos'])[batch['heard_pos'] >= 0])
             values.append(self.heard_type_D.expand(len(places[-1]), -1))

@@ -65,7 +65,8 @@ def parse_act(
     if skill in ('pick', 'bring'):
         has_colour = bool(words) and words[0] in COLOURS
         rest = ' '.join(words[has_colour:])
-        return ({'colour': words[0]} if has_colour else {}) | {'object': rest} if rest else None
+        colour: dict[str, str | int] = {'colour': words[0]} if has_colour else {}
+        return colour | {'object': rest} if rest else None
     return {} if not words else None
 
 

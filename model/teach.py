@@ -170,7 +170,6 @@ class Teacher:
         tensors = to_tensors(batch, self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             losses = compute_losses(self.net, tensors, self._boundaries)
-        assert isinstance(losses.total, torch.Tensor)
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         for optimiser in self.optimisers:

@@ -19,6 +19,7 @@ import re
 import signal
 import time
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ class Losses:
         heard_correct: Share of heard words predicted exactly.
     """
 
-    total: Tensor | float
+    total: Tensor
     out: float
     boundary: float
     heard: float
@@ -193,7 +194,9 @@ def build_optimisers(net: InteractionNet, rate: float) -> list[torch.optim.Optim
     Source: K. Jordan et al., "Muon", 2024; steps are scaled to the size of AdamW's, so that both
     share one learning rate.
     """
-    hidden, others, vectors = [], [], []
+    hidden: list[Tensor] = []
+    others: list[Tensor] = []
+    vectors: list[Tensor] = []
     for name, parameter in net.named_parameters():
         if parameter.dim() < 2 or name.endswith(('weight_KC', 'rel_proj_RE')):
             vectors.append(parameter)
@@ -298,6 +301,7 @@ class Trainer:
                 hear_for_itself(self.net, tensors, default_vocabulary().first_word)
             losses = self._model(tensors, heard_weight)
         losses.total.backward()
+        losses.total = losses.total.detach()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         for optimiser in self.optimisers:
             optimiser.step()
@@ -309,7 +313,8 @@ class Trainer:
     @torch.no_grad()
     def _update_average(self) -> None:
         weight = min(AVERAGE, (self.step + 1) / (self.step + 10))
-        averaged, current = list(self.average.parameters()), list(self.net.parameters())
+        averaged: list[Tensor] = list(self.average.parameters())
+        current: list[Tensor] = list(self.net.parameters())
         torch._foreach_lerp_(averaged, current, 1 - weight)
 
 
@@ -326,7 +331,7 @@ def compile_net(net: InteractionNet, chunk: int = 256) -> None:
         padded = torch.cat([frames_X2HWC, padding])
         return torch.cat([see(part) for part in padded.split(chunk)])[:count]
 
-    net.video.forward = in_chunks
+    cast(nn.Module, net.video).forward = in_chunks
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -376,8 +381,8 @@ def train(arguments: argparse.Namespace) -> None:
         took = time.monotonic() - started
         trainer.trained_s += took
         since += 1
-        losses.total = losses.total.item()
         figures = vars(losses) | {
+            'total': losses.total.item(),
             'step_s': took,
             'wait_s': waited,
             'turns': int(batch.valid_BN.sum()),

@@ -93,6 +93,10 @@ class Vocoder(nn.Module):
         config: Shape of the network.
     """
 
+    _mel_to_bands: torch.Tensor
+    _bands_to_bins: torch.Tensor
+    _noise: torch.Tensor
+
     def __init__(self, config: VocoderConfig | None = None):
         super().__init__()
         self.config = config or VocoderConfig()

@@ -156,13 +156,13 @@ def _store(
 
     batch, tokens, width = qkvr.shape
     kv = qkvr[..., layout.heads * layout.head_dim :]
-    args = (kv, memory.past_BPZ, weights.taps_TZ, weights.k_gain_F, position)
-    args += (memory.k_BKRF, memory.v_BKRF, tokens, layout.ring, layout.eps)
+    inputs = (kv, memory.past_BPZ, weights.taps_TZ, weights.k_gain_F, position)
+    rings = (memory.k_BKRF, memory.v_BKRF, tokens, layout.ring, layout.eps)
     head_pad = power_of_two(layout.head_dim, 16)
     sizes = (width, layout.kv_heads, layout.head_dim, head_pad, layout.sink)
-    sizes += (len(weights.taps_TZ), ROWS, position.dim())
+    tiling = (len(weights.taps_TZ), ROWS, position.dim())
     grid = (blocks(tokens, ROWS), batch, 2 * layout.kv_heads)
-    launch(kernel.store_kv, grid, *args, *sizes, num_warps=1)
+    launch(kernel.store_kv, grid, *inputs, *rings, *sizes, *tiling, num_warps=1)
 
 
 def _bias(
@@ -205,8 +205,8 @@ def _attend(
     parts = (batch, layout.kv_heads, tiles, splits, rows)
     peaks, totals = (qkvr.new_empty(parts, dtype=torch.float32) for _ in range(2))
     sums = qkvr.new_empty(*parts, head_pad, dtype=torch.float32)
-    args = (qkvr, weights.q_gain_F, table, position, memory.k_BKRF, memory.v_BKRF)
-    args += (peaks, totals, sums, tokens, layout.ring, splits, layout.eps, width)
+    inputs = (qkvr, weights.q_gain_F, table, position, memory.k_BKRF, memory.v_BKRF)
+    args = (*inputs, peaks, totals, sums, tokens, layout.ring, splits, layout.eps, width)
     sizes = (layout.heads, layout.kv_heads, groups_pad, layout.head_dim, head_pad)
     seen = (table.shape[-1], layout.window, layout.sink, sink_splits)
     sharpens = (layout.sink + layout.window, layout.floor, layout.alpha)
@@ -215,5 +215,5 @@ def _attend(
     # Left to itself, the assembler spills a few registers for the sake of more blocks at a time.
     registers = 128 if head_pad <= 64 else 168
     launch(kernel.attend, grid, *args, *sizes, *seen, *sharpens, *tiling, maxnreg=registers)
-    args = (peaks, totals, sums, out, tokens, splits, *sizes, rows, power_of_two(splits))
-    launch(kernel.merge, (layout.heads, tokens, batch), *args, num_warps=1)
+    merged = (peaks, totals, sums, out, tokens, splits, *sizes, rows, power_of_two(splits))
+    launch(kernel.merge, (layout.heads, tokens, batch), *merged, num_warps=1)

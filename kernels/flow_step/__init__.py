@@ -63,9 +63,10 @@ def pack(state: Mapping[str, torch.Tensor], layers: int, heads: int, dtype: torc
     def layer(number: int, *names: str) -> torch.Tensor:
         return flat(*(f'blocks.{number}.{name}' for name in names))
 
-    matrices = ('attend_self.query', 'attend_self.key_value', 'attend_self.out')
-    matrices += ('attend_memory.query', 'attend_memory.out', 'up', 'down')
-    matrices = tuple(f'{name}.weight' for name in matrices)
+    linears: tuple[str, ...] = ('attend_self.query', 'attend_self.key_value', 'attend_self.out')
+    linears += ('attend_memory.query', 'attend_memory.out', 'up', 'down')
+    matrices = [f'{name}.weight' for name in linears]
+    vectors: tuple[str, ...]
     vectors = ('bias', 'attend_self.out.bias', 'norm_memory.weight', 'norm_memory.bias')
     vectors += ('attend_memory.out.bias', 'up.bias', 'down.bias')
     tail = ('norm.weight', 'norm.bias', 'end.weight', 'end.bias', 'out.bias')
@@ -127,11 +128,12 @@ def flow_step(
     wide = max(3 * width, features)
     operands = x_BTF.new_zeros(batch, ROWS, wide, dtype=dtype)
     products = x_BTF.new_empty(batch, ROWS, wide, dtype=torch.float32)
+    args: tuple[torch.Tensor | float, ...]
     args = (*inputs[:3], memory_ok_BM.to(torch.int32), weights.matrices_LX, weights.vectors_LX)
     args += (weights.frame_in_WF, weights.frame_table_TW, weights.out_FW, weights.tail_X)
     args += (operands, products, out, end, remembered, rate)
     sizes = (frames, features, width, layers, weights.heads, wide, power_of_two(width, 16))
     pads = (power_of_two(features, 16), power_of_two(width // weights.heads, 16))
-    pads += (power_of_two(max(remembered, 64)), ROWS, BLOCK_OUT, BLOCK_IN)
-    launch(kernel.flow_step, (batch,), *args, *sizes, *pads, num_warps=8)
+    tiles = (power_of_two(max(remembered, 64)), ROWS, BLOCK_OUT, BLOCK_IN)
+    launch(kernel.flow_step, (batch,), *args, *sizes, *pads, *tiles, num_warps=8)
     return out, end

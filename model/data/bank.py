@@ -131,12 +131,12 @@ class Bank(Sequence[Clip]):
 
     def indices(self, kind: str | None = None, voice: str | None = None) -> list[int]:
         """Indices of the clips of a kind and a voice (None: any), ascending."""
-        if kind is None and voice is None:
-            return list(range(len(self)))
-        if voice is None:
+        if voice is not None:
+            of_voice = self._by_voice.get(voice, ())
+            return [i for i in of_voice if kind is None or self._clips[i].kind == kind]
+        if kind is not None:
             return list(self._by_kind.get(kind, ()))
-        of_voice = self._by_voice.get(voice, ())
-        return [i for i in of_voice if kind is None or self._clips[i].kind == kind]
+        return list(range(len(self)))
 
     @property
     def duration_s(self) -> float:

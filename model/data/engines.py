@@ -133,7 +133,12 @@ def _pico(voice: Voice, text: str, rng: Random) -> tuple[np.ndarray, int]:
     engine.rate = rng.randint(80, 125)
     engine.pitch = round(voice.settings['pitch'] * rng.uniform(0.93, 1.08))
     pieces: list[bytes] = []
-    engine.speak(text, lambda _format, audio, _last: pieces.append(audio) or True)
+
+    def keep(_format, audio: bytes, _last) -> bool:
+        pieces.append(audio)
+        return True
+
+    engine.speak(text, keep)
     if not pieces:
         raise RuntimeError('pico made no sound')
     return np.frombuffer(b''.join(pieces), np.int16).astype(np.float32) / 32768, 16_000

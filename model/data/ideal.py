@@ -11,12 +11,17 @@ micro-turn n + 1.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..timer import SECOND_TURNS, timer_after
 from ..tokens import number_words
+
+if TYPE_CHECKING:
+    from .features import Utterance
 
 TURN_FRAMES = 10
 ANSWER_MARGIN = (
@@ -56,7 +61,7 @@ def _is_stop(event: Event) -> bool:
 class OwnSpeech:
     """A piece of the robot's voice: frames [first, last) of an utterance, sounding at `start`."""
 
-    utterance: object
+    utterance: Utterance
     start: int
     first: int
     last: int
@@ -94,7 +99,7 @@ class _Utterance:
     text: str
     read: bool = False
     count: bool = False
-    voice: object = None
+    voice: Utterance | None = None
     start_turn: int = 0
 
 
@@ -119,7 +124,7 @@ class IdealPartner:
 
     def __init__(
         self,
-        robot_voice,
+        robot_voice: Callable[[str], Utterance],
         turns: int,
         user_speaks: np.ndarray,
         rng: np.random.Generator | None = None,
@@ -198,9 +203,10 @@ class IdealPartner:
 
     def _on_time_set(self, turn: int, event: Event) -> None:
         meaning = event.meaning
-        period = meaning.get('every_s', meaning.get('in_s')) * SECOND_TURNS
+        repeats = 'every_s' in meaning
+        period = meaning['every_s' if repeats else 'in_s'] * SECOND_TURNS
         # A new timer replaces one that runs.
-        self._timer = _Timer(period, 'every_s' in meaning, meaning['answer'])
+        self._timer = _Timer(period, repeats, meaning['answer'])
         self._timer_tokens.append('<mark>')
 
     def _due_timer(self, turn: int) -> None:
@@ -305,16 +311,17 @@ class IdealPartner:
             self.targets.said.append((turn, self._now.text))
         if self._now is None:
             return
-        now = self._now
+        now, voice = self._now, self._now.voice
+        assert voice is not None
         first = (turn - now.start_turn) * TURN_FRAMES
-        last = min(first + TURN_FRAMES, now.voice.frames)
+        last = min(first + TURN_FRAMES, voice.frames)
         if now.read:
             self.targets.tokens[turn].append('<read>')
         else:
-            self.targets.tokens[turn] += [w for w, f, _ in now.voice.words if first <= f < last]
+            self.targets.tokens[turn] += [w for w, f, _ in voice.words if first <= f < last]
         self.targets.speak[turn] = True
-        self.targets.own.append(OwnSpeech(now.voice, (turn + 1) * TURN_FRAMES, first, last))
-        if last >= now.voice.frames:
+        self.targets.own.append(OwnSpeech(voice, (turn + 1) * TURN_FRAMES, first, last))
+        if last >= voice.frames:
             if now.read and turn + 1 < self._turns:
                 self.targets.read_done[turn + 1] = True
             self._now = None

@@ -256,7 +256,7 @@ def _phrase(
     kind: str,
     family: Mapping[str, Any],
     template: str,
-    values: Mapping[str, Any],
+    values: dict[str, Any],
     fixed: bool,
     text: str = '',
 ) -> Phrase:

@@ -92,8 +92,10 @@ def paint(name: str, rng: np.random.Generator) -> tuple[int, int, int]:
     """A random RGB colour that people call by this name."""
     (h0, h1), (s0, s1), (v0, v1) = _COLOURS[name]
     hue = int(rng.uniform(h0, h1)) % 180
-    pixel = np.uint8([[[hue, rng.integers(s0, s1 + 1), rng.integers(v0, v1 + 1)]]])
-    return tuple(int(c) for c in cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0])
+    hsv = (hue, rng.integers(s0, s1 + 1), rng.integers(v0, v1 + 1))
+    pixel = cv2.cvtColor(np.array([[hsv]], np.uint8), cv2.COLOR_HSV2RGB)[0, 0]
+    red, green, blue = (int(c) for c in pixel)
+    return red, green, blue
 
 
 # A picture's noise begins anywhere in here: drawing it anew costs more than all the rest.
@@ -306,18 +308,20 @@ def _background(rng: np.random.Generator) -> np.ndarray:
         w, h = rng.integers(5, 40), rng.integers(5, 40)
         colour = tuple(int(c) for c in rng.integers(20, 220, 3))
         cv2.rectangle(picture, (int(x), int(y)), (int(x + w), int(y + h)), colour, -1)
-    grain = rng.normal(0, rng.uniform(0, 12), (HEIGHT // 2, WIDTH // 2, 1)).astype(np.float32)
-    grain = cv2.resize(grain, (WIDTH, HEIGHT))[:, :, None]
+    coarse = rng.normal(0, rng.uniform(0, 12), (HEIGHT // 2, WIDTH // 2, 1)).astype(np.float32)
+    grain = cv2.resize(coarse, (WIDTH, HEIGHT))[:, :, None]
     picture = np.clip(picture + grain, 0, 255).astype(np.uint8)
     return cv2.GaussianBlur(picture, (3, 3), float(rng.uniform(0.3, 1.2)))
 
 
 def _any_colour(rng: np.random.Generator) -> tuple[int, int, int]:
-    return tuple(int(c) for c in rng.integers(15, 235, 3))
+    red, green, blue = (int(c) for c in rng.integers(15, 235, 3))
+    return red, green, blue
 
 
 def _lighter(colour) -> tuple[int, int, int]:
-    return tuple(min(255, int(c * 0.6 + 110)) for c in colour)
+    red, green, blue = (min(255, int(c * 0.6 + 110)) for c in colour)
+    return red, green, blue
 
 
 def _fixed(*values: float) -> tuple[int, ...]:

@@ -237,7 +237,7 @@ def paste(picture: np.ndarray, sprite: np.ndarray, x: float, y: float, scale: fl
 def _view(rng: np.random.Generator) -> np.ndarray:
     """(2, 3) affine map of a camera that is turned, moved and zoomed a little, or mirrored."""
     angle, zoom = rng.uniform(-4, 4), rng.uniform(0.97, 1.18)
-    matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), angle, zoom)
+    matrix = np.asarray(cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), angle, zoom), float)
     matrix[:, 2] += [rng.uniform(-4, 4), rng.uniform(-3, 3)]
     if rng.random() < 0.5:
         mirror = np.array([[-1, 0, WIDTH - 1], [0, 1, 0], [0, 0, 1]], float)

@@ -106,7 +106,7 @@ def collate(
         mishear: How much is misheard, where 1 is a bad recogniser and 0 a perfect one.
     """
     ids = vocabulary.ids
-    has_video = sessions[0].frames_N is not None
+    frames_N = sessions[0].frames_N
     rows = []
     for session in sessions:
         hearing = _as_heard(session, vocabulary, rng, mishear if heard_tokens else 0.0)
@@ -119,23 +119,27 @@ def collate(
     length = length or max(len(row[0]) for row in rows)
     turns = max(len(s.out) for s in sessions)
     count = len(sessions)
+    mels = sessions[0].user_NFM.shape[1:]
     batch = Batch(
-        np.zeros((count, length), np.int64),
-        *(np.zeros((count, turns, *sessions[0].user_NFM.shape[1:]), np.uint8) for _ in range(2)),
-        *(np.zeros((count, turns), np.int64) for _ in range(3)),
-        np.zeros((count, turns), bool),
-        np.full((count, length), -100, np.int64),
-        np.full((count, turns, HEARD_SLOTS), -100, np.int64),
-        np.zeros((count, turns), np.int64),
-        np.full((count, turns, HEARD_SLOTS), -1, np.int64),
+        ids_BT=np.zeros((count, length), np.int64),
+        user_BNFM=np.zeros((count, turns, *mels), np.uint8),
+        own_BNFM=np.zeros((count, turns, *mels), np.uint8),
+        turn_pos_BN=np.zeros((count, turns), np.int64),
+        audio_pos_BN=np.zeros((count, turns), np.int64),
+        clock_BN=np.zeros((count, turns), np.int64),
+        valid_BN=np.zeros((count, turns), bool),
+        label_BT=np.full((count, length), -100, np.int64),
+        heard_BNS=np.full((count, turns, HEARD_SLOTS), -100, np.int64),
+        since_BN=np.zeros((count, turns), np.int64),
+        heard_pos_BNS=np.full((count, turns, HEARD_SLOTS), -1, np.int64),
         themes=[s.theme for s in sessions],
     )
-    if has_video:
+    if frames_N is not None:
         batch.video_pos_BN = np.zeros((count, turns), np.int64)
-        batch.frames_BN = np.zeros((count, turns, *sessions[0].frames_N.shape[1:]), np.uint8)
+        batch.frames_BN = np.zeros((count, turns, *frames_N.shape[1:]), np.uint8)
         batch.phase_BN3 = np.full((count, turns, 3), np.nan, np.float32)
     for b, (session, row) in enumerate(zip(sessions, rows, strict=True)):
-        _fill(batch, b, session, row, has_video)
+        _fill(batch, b, session, row)
     return batch
 
 
@@ -196,7 +200,9 @@ def _another(word: int, vocabulary: Vocabulary, rng) -> int:
 
 def _layout(session, ids, rng, replace, heard):
     silent, speak, audio, video = (ids[t] for t in ('<silent>', '<speak>', '<audio>', '<video>'))
-    tokens, labels, turn_pos, audio_pos, heard_pos = [], [], [], [], []
+    tokens: list[int] = []
+    labels: list[int] = []
+    turn_pos, audio_pos, heard_pos = [], [], []
     boundary = silent
     has_video = session.frames_N is not None
     for n, out in enumerate(session.out):
@@ -217,7 +223,7 @@ def _layout(session, ids, rng, replace, heard):
     return tokens, labels, turn_pos, audio_pos, heard_pos
 
 
-def _fill(batch: Batch, b: int, session: Session, row, has_video: bool) -> None:
+def _fill(batch: Batch, b: int, session: Session, row) -> None:
     tokens, labels, turn_pos, audio_pos, heard_pos, wanted = row
     turns = len(session.out)
     batch.ids_BT[b, : len(tokens)] = tokens
@@ -234,7 +240,8 @@ def _fill(batch: Batch, b: int, session: Session, row, has_video: bool) -> None:
     batch.heard_BNS[b, :turns] = 0
     for n, words in enumerate(wanted):
         batch.heard_BNS[b, n, : len(words)] = words
-    if has_video:
+    if batch.frames_BN is not None:
+        assert batch.video_pos_BN is not None and batch.phase_BN3 is not None
         batch.video_pos_BN[b, :turns] = np.asarray(turn_pos) + 1
         batch.frames_BN[b, :turns] = session.frames_N
         if session.phase_N3 is not None:
