@@ -32,11 +32,14 @@ from .data.feed import Feed
 from .data.tensors import Batch
 from .interaction_net import InteractionNet
 from .parallel import Ranks
-from .tokens import default_vocabulary
+from .tokens import CONTROLS, default_vocabulary
 
 # Most micro-turns are silent, and that is learned soon: boundaries count in full, but the loss is
 # scaled as if they counted less, so that it does not fade behind that of the transcript.
 BOUNDARY_SHARE = 0.4
+# To act for nothing costs more than to miss something once: people say it again.
+SILENT_WEIGHT = 2.5
+_SILENT = CONTROLS.index('<silent>')
 HEARD_WEIGHT = 0.5
 NO_WORD_WEIGHT = 0.2
 MOVEMENT_WEIGHT = 0.3
@@ -112,7 +115,8 @@ def compute_losses(
     logits = net.transformer.logits(h_BTD.flatten(0, 1)[asked]).float()
     each = functional.cross_entropy(logits, wanted, reduction='none')
     is_boundary = boundaries[wanted]
-    out_loss = each.sum() / torch.where(is_boundary, BOUNDARY_SHARE, 1.0).sum()
+    weighted = torch.where(wanted == _SILENT, SILENT_WEIGHT, 1.0) * each
+    out_loss = weighted.sum() / torch.where(is_boundary, BOUNDARY_SHARE, 1.0).sum()
     heard_loss, heard_correct = _heard_loss(net, h_BTD, batch)
     total = out_loss + heard_weight * heard_loss
     if 'phase' in batch:

@@ -26,6 +26,9 @@ SECOND = 50  # frames
 STOP_WORDS = ('stop', 'wait', 'quiet', 'enough')
 _INSTRUCTIONS = frozenset(kind for kind in phrases.KINDS if kind.endswith('_set'))
 _LONGEST_CUE = 4  # words
+# What people at a distance say; most of it would mean something if they were near.
+_FROM_AFAR = ('chatter', 'running_speech', 'command', 'delegate', 'interruption', 'cue_set')
+_FROM_AFAR_P = (0.15, 0.1, 0.35, 0.2, 0.12, 0.08)
 ASSEMBLED_SHARE = 0.25
 _WHOLE = frozenset(('cue_word', 'answer_word', 'hesitation', 'backchannel'))  # never assembled
 
@@ -250,9 +253,7 @@ class SpeechWriter:
         voices = self._store.voices
         voice = voices[self._rng.integers(len(voices))]
         far = self._rng.random() < 0.6
-        kind = self._rng.choice(
-            ['chatter', 'running_speech', 'command', 'delegate', 'interruption']
-        )
+        kind = self._rng.choice(_FROM_AFAR, p=_FROM_AFAR_P)
         utterance = self._store.pick(self._rng, voice, str(kind) if far else 'chatter')
         if utterance is None:
             return
