@@ -119,6 +119,14 @@ def test_test_voices_say_test_texts(key):
     assert splits['test'] > 50
 
 
+def test_half_of_the_commands_of_test_voices_are_new_and_none_is_a_list_of_words():
+    phrases = plan(find_voice('kokoro-af_bella'), 0)
+    commands = [phrase for phrase in phrases if phrase.kind == 'command']
+    assert len({phrase.text for phrase in commands}) > 30
+    assert sum(phrase.split == 'test' for phrase in commands) > len(commands) / 2
+    assert 'word_list' not in {phrase.kind for phrase in phrases}
+
+
 def test_the_beginning_of_a_plan_has_some_of_everything():
     first = plan(find_voice('kokoro-am_adam'), 0)[:134]
     assert len({phrase.text for phrase in first if phrase.kind == 'cue_word'}) == 26
@@ -130,6 +138,8 @@ def test_the_beginning_of_a_plan_has_some_of_everything():
 def test_another_seed_makes_another_plan():
     voice = find_voice('kokoro-am_adam')
     assert plan(voice, 0) == plan(voice, 0) != plan(voice, 1)
+    again = Counter(phrase.kind for phrase in plan(voice, 1))
+    assert again['word_list'] > 50 and 'cue_word' not in again  # only variety
 
 
 def test_the_robot_says_every_number_and_much_else():

@@ -92,6 +92,13 @@ def test_there_is_something_new_to_test(kind):
     assert len({phrase.text for phrase in new}) >= 15
 
 
+def test_lists_of_words_call_nobody():
+    for phrase in draw('word_list', 500):
+        words = phrase.text.split()
+        assert 3 <= len(words) == len(set(words)) <= 7
+        assert not {'robot', 'stop', 'wait', 'halt', 'hello'} & set(words)
+
+
 def test_texts_are_dealt_out_as_stated():
     counts = [split_of(f'sentence number {i}') for i in range(20_000)]
     for split, share in (('train', 0.85), ('val', 0.05), ('test', 0.10)):

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from burst_bank import burst_clip, write_burst_bank
 
+from interaction_node.model.data import script_speech
 from interaction_node.model.data.features import REFERENCE_RMS, speech_rms, utterance
 from interaction_node.model.data.feed import LENGTHS, Packer, load_store, tokens_of
 from interaction_node.model.data.mixing import Piece, add_power, to_log
-from interaction_node.model.data.recomposed import choose_swaps, swap_meaning
+from interaction_node.model.data.recomposed import Recomposed, choose_swaps, swap_meaning
 from interaction_node.model.data.scripts import THEMES, ScriptWriter
 from interaction_node.model.data.sessions import SessionFactory
 from interaction_node.model.data.tensors import _as_heard, collate
@@ -54,6 +55,27 @@ def test_every_theme_makes_sessions_that_can_be_laid_out(store, vocabulary, them
         # What is predicted at one position is what is read at the next, boundaries included.
         asked = np.flatnonzero(batch.label_BT[row] >= 0)[:-1]
         np.testing.assert_array_equal(ids[asked + 1], batch.label_BT[row, asked])
+
+
+def test_phrases_are_assembled_from_words_of_one_voice(store, monkeypatch):
+    monkeypatch.setattr(script_speech, 'ASSEMBLED_SHARE', 1.0)
+    voice = store.voices[0]
+    writer = ScriptWriter(store, np.random.default_rng(2), voice)
+    known = {utterance.text for each in store.kinds(voice).values() for utterance in each}
+    made = [writer._phrase(kind) for kind in ('command', 'cue_set', 'interruption') * 20]
+    assembled = [phrase for phrase in made if isinstance(phrase, Recomposed)]
+    assert {phrase.text for phrase in assembled} - known
+    for phrase in assembled:
+        assert [word for *_, word in phrase.parts] == phrase.text.split()
+        assert {source.voice for source, *_ in phrase.parts} == {voice}
+        assert all(first < last <= source.frames for source, first, last, _ in phrase.parts)
+
+
+def test_nothing_is_assembled_for_validation(store, monkeypatch):
+    monkeypatch.setattr(script_speech, 'ASSEMBLED_SHARE', 1.0)
+    writer = ScriptWriter(store, np.random.default_rng(2), store.voices[0], 'val')
+    made = [writer._phrase(kind) for kind in ('interruption', 'address') * 20]
+    assert not any(isinstance(phrase, Recomposed) for phrase in made)
 
 
 def test_sessions_are_reproducible(store, vocabulary):
