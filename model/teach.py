@@ -382,6 +382,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line; ends with a sentence where something is wrong."""
+    # So that the processes that speak end with this one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         teach(parse(arguments))
     except (LessonError, TeachError, ValueError) as error:
