@@ -18,6 +18,7 @@ import random
 import re
 import signal
 import time
+import warnings
 from pathlib import Path
 from typing import cast
 
@@ -33,6 +34,9 @@ from .data.tensors import Batch
 from .interaction_net import InteractionNet
 from .parallel import Ranks
 from .tokens import CONTROLS, default_vocabulary
+
+# Gains of the front ends' norms stay fp32 among bf16 values, on purpose.
+warnings.filterwarnings('ignore', 'Mismatch dtype between input and weight')
 
 # Most micro-turns are silent, and that is learned soon: boundaries count in full, but the loss is
 # scaled as if they counted less, so that it does not fade behind that of the transcript.
