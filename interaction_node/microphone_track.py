@@ -24,6 +24,7 @@ from interaction_node.turn_pacer import TurnPacer
 _MISFIT_S = 0.2
 _AHEAD_S = 1.0
 _LATE_FOR_S = 0.5
+_LATE_SHARE = 0.9
 _TWICE_S = 1.0
 
 
@@ -57,6 +58,7 @@ class MicrophoneTrack:
         self._shift_before = 0
         self._heard_s = 0.0
         self._late_since_s: float | None = None
+        self._late_samples = 0
         self._twice = 0.0
 
     def push(
@@ -155,10 +157,14 @@ class MicrophoneTrack:
     def _is_behind_for_long(self, first: int, count: int, arrival_s: float) -> bool:
         """Whether nothing but late chunks has come for so long that it is no mere hold-up."""
         if self.position(first) + count > self.timeline.begin:
-            self._late_since_s = None
+            self._late_since_s, self._late_samples = None, 0
             return False
         if self._late_since_s is None:
             self._late_since_s = arrival_s
+        self._late_samples += count
+        # Two late chunks with a hole between them are not yet a stream that is late.
+        if self._late_samples < _LATE_SHARE * _LATE_FOR_S * SAMPLE_RATE_HZ:
+            return False
         return arrival_s - self._late_since_s > _LATE_FOR_S
 
     def _is_heard(self, arrival_s: float, length_s: float) -> bool:

@@ -12,8 +12,8 @@ WORD_S, MARGIN_S, RATE_HZ = 0.2, 0.03, 16_000
 KINDS = {
     'cue_set': 50,
     'running_speech': 40,
-    'time_set': 60,
-    'count_set': 70,
+    'time_set': 240,
+    'count_set': 160,
     'command': 30,
     'ambiguous': 5,
     'chatter': 12,

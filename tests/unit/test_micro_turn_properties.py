@@ -175,6 +175,7 @@ def act(world, action, amount):
 
 @settings(max_examples=40, deadline=None)
 @example([('ros jump', 0.125), ('ros jump', 0.125), ('repeat', 3901)], 160, 0.99)
+@example([('hold', 0.1875), ('lose', 1.5), ('lose', 0.5), ('repeat', 3900)], 1600, 0.99)
 @given(one_microphone, st.sampled_from([160, 320, 331, 1600]), st.sampled_from([0.99, 1.0, 1.01]))
 def test_every_sample_that_came_in_time_is_heard_once(actions, chunk, rate):
     world = World(chunk, rate)
