@@ -34,7 +34,7 @@ def preset(name: str, vocab: int) -> NetConfig:
             TransformerConfig(
                 vocab=vocab,
                 width=192,
-                layer_types=('sliding', 'full', 'sliding', 'full'),
+                layer_types=('sliding', 'sliding', 'full', 'sliding', 'sliding', 'full'),
                 heads=3,
                 kv_heads=1,
                 head_dim=64,

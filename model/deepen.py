@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""More blocks for a training run that has become too small for what it is to learn.
+
+`python -m interaction_node.model.deepen --after 0 2 --output OUT` copies blocks of a run's network
+and lets the copies begin by doing nothing, so that no output changes and all that was learned
+stays. Source: C. Wu et al., "LLaMA Pro: Progressive LLaMA with Block Expansion", 2024.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .checkpoint import build_net, preset
+from .interaction_net import InteractionNet, NetConfig
+from .tokens import default_vocabulary
+from .train import build_optimisers
+
+_BLOCK = re.compile(r'transformer\.blocks\.(\d+)\.')
+# What a block adds to the stream goes through one of these.
+_OUTPUTS = ('attention.o_proj.weight', 'mlp.down_proj.weight')
+
+
+def deepen_config(config: NetConfig, after: Sequence[int]) -> NetConfig:
+    """The shape of a network with copies of some blocks, each behind its original.
+
+    Args:
+        config: The shape now; dense blocks only.
+        after: Numbers of the blocks that are copied, from 0.
+
+    Raises:
+        ValueError: There is no such block, or it is named twice.
+    """
+    layers = config.transformer.layers
+    if len(set(after)) != len(after) or not set(after) <= set(range(layers)):
+        raise ValueError(f'after: {list(after)}, expected different numbers from 0 to {layers - 1}')
+    types = config.transformer.layer_types
+    deeper = [types[old] for old in _sources(layers, after)]
+    return dataclasses.replace(
+        config,
+        transformer=dataclasses.replace(
+            config.transformer, layer_types=tuple(deeper), mlp_types=('dense',) * len(deeper)
+        ),
+    )
+
+
+def deepen_weights(weights: dict[str, Tensor], after: Sequence[int]) -> dict[str, Tensor]:
+    """The weights of the deeper network.
+
+    Args:
+        weights: State dict of an `InteractionNet`.
+        after: Numbers of the blocks that are copied.
+    """
+    layers = 1 + max(int(found[1]) for name in weights if (found := _BLOCK.match(name)))
+    sources = _sources(layers, after)
+    deeper = {name: tensor for name, tensor in weights.items() if not _BLOCK.match(name)}
+    for block, old in enumerate(sources):
+        prefix = f'transformer.blocks.{old}.'
+        for name, tensor in weights.items():
+            if not name.startswith(prefix):
+                continue
+            end = name.removeprefix(prefix)
+            silent = _is_copy(sources, block) and end in _OUTPUTS
+            kept = torch.zeros_like(tensor) if silent else tensor.clone()
+            deeper[f'transformer.blocks.{block}.{end}'] = kept
+    return deeper
+
+
+def deepen_run(
+    state: dict[str, Any], config: NetConfig, after: Sequence[int]
+) -> tuple[dict[str, Any], NetConfig]:
+    """A training run's state with copies of some blocks.
+
+    Args:
+        state: What `Trainer.save` wrote.
+        config: The shape of its network.
+        after: Numbers of the blocks that are copied, from 0.
+
+    Returns:
+        A state from which training goes on, and the shape of its network. The optimisers begin
+        anew for the copies and remember everything for the others.
+
+    Raises:
+        ValueError: As `deepen_config`.
+    """
+    wider = deepen_config(config, after)
+    sources = _sources(config.transformer.layers, after)
+    old_net, new_net = build_net(config), build_net(wider)
+    optimisers = []
+    for old, new, kept in zip(
+        _names(old_net), _names(new_net), state['optimisers'], strict=True
+    ):
+        memory = {name: kept['state'].get(index) for index, name in enumerate(old)}
+        carried = {}
+        for index, name in enumerate(new):
+            remembered = memory.get(_source_name(name, sources))
+            if remembered is None:
+                continue
+            found = _BLOCK.match(name)
+            fresh = found is not None and _is_copy(sources, int(found[1]))
+            carried[index] = {
+                key: torch.zeros_like(value) if fresh and value.dim() else value.clone()
+                for key, value in remembered.items()
+            }
+        groups, begin = [], 0
+        for group, count in zip(kept['param_groups'], _group_sizes(new_net, len(optimisers))):
+            groups.append(group | {'params': list(range(begin, begin + count))})
+            begin += count
+        optimisers.append({'state': carried, 'param_groups': groups})
+    deeper = state | {
+        'net': deepen_weights(state['net'], after),
+        'average': deepen_weights(state['average'], after),
+        'optimisers': optimisers,
+    }
+    return deeper, wider
+
+
+def _sources(layers: int, after: Sequence[int]) -> list[int]:
+    """For every block of the deeper network the block that it comes from."""
+    return [old for old in range(layers) for _ in range(2 if old in after else 1)]
+
+
+def _is_copy(sources: Sequence[int], block: int) -> bool:
+    return block > 0 and sources[block] == sources[block - 1]
+
+
+def _source_name(name: str, sources: Sequence[int]) -> str:
+    found = _BLOCK.match(name)
+    if not found:
+        return name
+    return f'transformer.blocks.{sources[int(found[1])]}.{name[found.end() :]}'
+
+
+def _names(net: InteractionNet) -> list[list[str]]:
+    """Names of the parameters of each optimiser, in its order."""
+    name_of = {id(parameter): name for name, parameter in net.named_parameters()}
+    return [
+        [name_of[id(p)] for group in optimiser.param_groups for p in group['params']]
+        for optimiser in build_optimisers(net, 0.0)
+    ]
+
+
+def _group_sizes(net: InteractionNet, optimiser: int) -> list[int]:
+    groups = build_optimisers(net, 0.0)[optimiser].param_groups
+    return [len(group['params']) for group in groups]
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description='Give a training run more blocks.')
+    parser.add_argument('--state', type=Path, default=Path('.cache/train/nano/state.pt'))
+    parser.add_argument('--output', type=Path, required=True, help='state of the deeper run')
+    parser.add_argument('--preset', default='nano', help='preset that the deeper network has')
+    parser.add_argument('--after', type=int, nargs='+', required=True, help='blocks to copy')
+    arguments = parser.parse_args()
+    wanted = preset(arguments.preset, len(default_vocabulary()))
+    state = torch.load(arguments.state, weights_only=True)
+    layers = 1 + max(int(found[1]) for name in state['net'] if (found := _BLOCK.match(name)))
+    sources = _sources(layers, arguments.after)
+    types = wanted.transformer.layer_types
+    if len(sources) != len(types):
+        parser.error(f'--after: {layers} blocks become {len(sources)}, preset has {len(types)}')
+    kept = [block for block in range(len(types)) if not _is_copy(sources, block)]
+    now = dataclasses.replace(
+        wanted,
+        transformer=dataclasses.replace(
+            wanted.transformer,
+            layer_types=tuple(types[block] for block in kept),
+            mlp_types=('dense',) * layers,
+        ),
+    )
+    deeper, config = deepen_run(state, now, arguments.after)
+    if config != wanted:
+        parser.error(f'--after: gives layers {config.transformer.layer_types}, preset has {types}')
+    torch.save(deeper, arguments.output)
+    print(f'{arguments.output}: {layers} blocks became {len(types)}, step {state["step"]}')
+
+
+if __name__ == '__main__':
+    main()
