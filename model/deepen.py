@@ -92,34 +92,44 @@ def deepen_run(
     """
     wider = deepen_config(config, after)
     sources = _sources(config.transformer.layers, after)
-    old_net, new_net = build_net(config), build_net(wider)
-    optimisers = []
-    for old, new, kept in zip(
-        _names(old_net), _names(new_net), state['optimisers'], strict=True
-    ):
-        memory = {name: kept['state'].get(index) for index, name in enumerate(old)}
-        carried = {}
-        for index, name in enumerate(new):
-            remembered = memory.get(_source_name(name, sources))
-            if remembered is None:
-                continue
-            found = _BLOCK.match(name)
-            fresh = found is not None and _is_copy(sources, int(found[1]))
-            carried[index] = {
-                key: torch.zeros_like(value) if fresh and value.dim() else value.clone()
-                for key, value in remembered.items()
-            }
-        groups, begin = [], 0
-        for group, count in zip(kept['param_groups'], _group_sizes(new_net, len(optimisers))):
-            groups.append(group | {'params': list(range(begin, begin + count))})
-            begin += count
-        optimisers.append({'state': carried, 'param_groups': groups})
+    old_names, new_names = _names(build_net(config)), _names(build_net(wider))
+    optimisers = [
+        _carry_over(kept, old, new, sources)
+        for kept, old, new in zip(state['optimisers'], old_names, new_names, strict=True)
+    ]
     deeper = state | {
         'net': deepen_weights(state['net'], after),
         'average': deepen_weights(state['average'], after),
         'optimisers': optimisers,
     }
     return deeper, wider
+
+
+def _carry_over(
+    kept: dict[str, Any],
+    old_groups: list[list[str]],
+    new_groups: list[list[str]],
+    sources: Sequence[int],
+) -> dict[str, Any]:
+    """The state dict of an optimiser for the deeper network; names stand for its parameters."""
+    old_names = [name for names in old_groups for name in names]
+    memory = {name: kept['state'].get(index) for index, name in enumerate(old_names)}
+    carried: dict[int, dict[str, Tensor]] = {}
+    for index, name in enumerate(name for names in new_groups for name in names):
+        remembered = memory[_source_name(name, sources)]
+        if remembered is not None:
+            found = _BLOCK.match(name)
+            forget = found is not None and _is_copy(sources, int(found[1]))
+            carried[index] = {
+                key: torch.zeros_like(value) if forget and value.dim() else value.clone()
+                for key, value in remembered.items()
+            }
+    groups: list[dict[str, Any]] = []
+    begin = 0
+    for group, names in zip(kept['param_groups'], new_groups, strict=True):
+        groups.append(group | {'params': list(range(begin, begin + len(names)))})
+        begin += len(names)
+    return {'state': carried, 'param_groups': groups}
 
 
 def _sources(layers: int, after: Sequence[int]) -> list[int]:
@@ -138,18 +148,13 @@ def _source_name(name: str, sources: Sequence[int]) -> str:
     return f'transformer.blocks.{sources[int(found[1])]}.{name[found.end() :]}'
 
 
-def _names(net: InteractionNet) -> list[list[str]]:
-    """Names of the parameters of each optimiser, in its order."""
+def _names(net: InteractionNet) -> list[list[list[str]]]:
+    """Names of the parameters: by optimiser, and by group."""
     name_of = {id(parameter): name for name, parameter in net.named_parameters()}
     return [
-        [name_of[id(p)] for group in optimiser.param_groups for p in group['params']]
+        [[name_of[id(p)] for p in group['params']] for group in optimiser.param_groups]
         for optimiser in build_optimisers(net, 0.0)
     ]
-
-
-def _group_sizes(net: InteractionNet, optimiser: int) -> list[int]:
-    groups = build_optimisers(net, 0.0)[optimiser].param_groups
-    return [len(group['params']) for group in groups]
 
 
 def main() -> None:
