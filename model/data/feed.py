@@ -93,12 +93,12 @@ def _render(path: Path, split: str, variants: int, seed: int) -> list[Utterance]
 # Engines by how near their voices are to people and how much the voices differ. hibari's thirty are
 # one speaker in disguise, espeak-ng's are no speakers at all.
 ENGINE_SHARES = {
-    'kokoro': 0.55,
-    'hibari': 0.15,
-    'espeak': 0.12,
+    'kokoro': 0.5,
+    'hibari': 0.12,
+    'espeak': 0.18,
     'pico': 0.08,
-    'flite': 0.05,
-    'festival': 0.05,
+    'flite': 0.06,
+    'festival': 0.06,
 }
 
 

@@ -136,12 +136,12 @@ def _espeak(accent: str, split: str, variants: str) -> list[Voice]:
 
 
 _FORMANT = (
-    *_espeak('en-us', 'train', 'm1 m3 f2 f4 klatt2'),
-    *_espeak('en-gb', 'train', 'm2 f3 klatt4'),
-    *_espeak('en-gb-scotland', 'train', 'm4 f1'),
-    *_espeak('en-gb-x-rp', 'train', 'm7 f5'),
-    *_espeak('en-gb-x-gbclan', 'train', 'm5 f2'),
-    *_espeak('en-us-nyc', 'train', 'm6'),
+    *_espeak('en-us', 'train', 'm1 m3 f2 f4 klatt2 m8 adam Annie john linda steph travis'),
+    *_espeak('en-gb', 'train', 'm2 f3 klatt4 f1 belinda edward Michael aunty'),
+    *_espeak('en-gb-scotland', 'train', 'm4 f1 m1 david grandma'),
+    *_espeak('en-gb-x-rp', 'train', 'm7 f5 Alicia caleb klatt5'),
+    *_espeak('en-gb-x-gbclan', 'train', 'm5 f2 anika ed f4'),
+    *_espeak('en-us-nyc', 'train', 'm6 Andrea robert f3'),
     *_espeak('en-029', 'test', 'm2 f3'),
     *_espeak('en-gb-x-gbcwmd', 'test', 'm3 f4'),
 )
