@@ -16,7 +16,7 @@ readonly KOKORO_SHA256='fbf633262797f8cf46fdac3315cf9cade67dc8b762c0feccf3348927
 readonly PICO='ttspico==0.3.1'
 # gcc and libc6-dev build SVOX Pico; the last three let MuJoCo render without a GPU.
 readonly PACKAGES='espeak-ng flite festival festvox-kallpc16k festvox-kdlpc16k festvox-us-slt-hts
-  sonic-pi-samples gcc libc6-dev libegl1 libegl-mesa0 libgl1-mesa-dri'
+  sonic-pi-samples wordnet-base gcc libc6-dev libegl1 libegl-mesa0 libgl1-mesa-dri'
 
 say() { printf 'setup_data: %s\n' "$1"; }
 

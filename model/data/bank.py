@@ -234,6 +234,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         '--voices', nargs='+', default=['*'], help="patterns, as in 'kokoro-[ab]?_*' (default: all)"
     )
     build.add_argument('--seed', type=int, default=0)
+    build.add_argument(
+        '--kinds',
+        nargs='+',
+        default=['*'],
+        help='patterns of the kinds of phrases; with a --seed of its own (default: all)',
+    )
     commands.add_parser('backgrounds', help='make noise and music')
     commands.add_parser('realign', help='look again for words that were not found')
     commands.add_parser('summary', help='count clips and minutes')
@@ -252,7 +258,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f'found the words of {realign_bank(options.root)} more clips')
         return
     build_bank(
-        options.root, options.engines, options.minutes, options.rounds, options.seed, options.voices
+        options.root,
+        options.engines,
+        options.minutes,
+        options.rounds,
+        options.seed,
+        options.voices,
+        options.kinds,
     )
 
 

@@ -12,6 +12,7 @@ from random import Random
 
 from tqdm import tqdm
 
+from . import open_talk
 from .align import align
 from .bank import Clip, read_shard, write_shard
 from .phrases import SHARED, Phrase, fixed_phrases, sample
@@ -42,8 +43,9 @@ _DRAWS = {
     'cue_set': 80, 'time_set': 60, 'count_set': 43, 'command': 112, 'ambiguous': 12,
     'interruption': 12, 'backchannel': 10, 'address': 6, 'resume': 5, 'cue_cancel': 6,
     'visual_count_set': 8, 'visual_start_stop_set': 6, 'visual_trigger_set': 11,
-    'delegate': 39, 'chatter': 39, 'running_speech': 18, 'word_list': 100,
+    'delegate': 39, 'chatter': 39, 'running_speech': 18, 'word_list': 100, open_talk.KIND: 64,
 }  # fmt: skip
+_FOR_TRAINING = ('word_list', open_talk.KIND)
 _HELD_OUT_SHARE, _HELD_OUT_CLIPS = 0.42, 256
 _UNSEEN_SHARE, _TRIES = 0.6, 50
 # Formant voices are far from people, and hibari's speakers have one rhythm: these widen the range
@@ -53,13 +55,14 @@ _ROBOT_TAKES = {'robot_number': 2, 'robot_fixed': 3, 'robot_see': 1, 'answer_wor
 _ROBOT_OPEN = {'train': 1500, 'val': 60, 'test': 120}
 
 
-def plan(voice: Voice, seed: int) -> list[Phrase]:
+def plan(voice: Voice, seed: int, kinds: Sequence[str] = ('*',)) -> list[Phrase]:
     """What a voice says, shuffled so that every shard holds a bit of everything.
 
     Args:
         voice: who speaks; its split decides which texts it may say.
         seed: another seed gives other sentences; after seed 0 nothing but variety, since what is
             fixed has been said.
+        kinds: patterns of the kinds of phrases that are wanted.
     """
     rng = Random(f'plan/{voice.key}/{seed}')
     if voice.split == 'robot':
@@ -72,13 +75,13 @@ def plan(voice: Voice, seed: int) -> list[Phrase]:
         if voice.split == 'train' or takes is _FIRST_TAKES:
             course += [p for kind, count in takes.items() for p in fixed_phrases(kind) * count]
         for kind, count in draws.items():
-            if kind == 'word_list' and voice.split != 'train':
+            if kind in _FOR_TRAINING and voice.split != 'train':
                 continue
             course += [_drawn(kind, rng, voice) for _ in range(max(1, round(count * share)))]
         if phrases and voice.split == 'train':
             course += _every_number(rng)
         rng.shuffle(course)
-        phrases += course
+        phrases += [p for p in course if any(fnmatch(p.kind, pattern) for pattern in kinds)]
     if voice.split != 'train':
         return phrases[:_HELD_OUT_CLIPS]
     return phrases[: _LONGEST_PLANS.get(voice.engine)]
@@ -86,6 +89,8 @@ def plan(voice: Voice, seed: int) -> list[Phrase]:
 
 def _drawn(kind: str, rng: Random, voice: Voice) -> Phrase:
     """A phrase of a kind; with held-out voices more often than not one that nobody trains on."""
+    if kind == open_talk.KIND:
+        return open_talk.open_talk(rng, voice.split)
     phrase = sample(kind, rng, voice.split)
     if voice.split == 'train' or rng.random() > _UNSEEN_SHARE:
         return phrase
@@ -134,6 +139,7 @@ def build_bank(
     rounds: int = 1,
     seed: int = 0,
     names: Sequence[str] = ('*',),
+    kinds: Sequence[str] = ('*',),
 ) -> None:
     """Adds shards, one of each voice in turn, until every plan is spoken or the time is over.
 
@@ -144,6 +150,7 @@ def build_bank(
         rounds: how many plans each voice speaks; round r uses seed + r.
         seed: decides texts, paces and pitches.
         names: patterns of the voices' names, as in 'kokoro-[ab]?_*'.
+        kinds: patterns of the kinds of phrases, as in 'open_talk'; take a seed of its own for them.
 
     Raises:
         ValueError: if an engine is unknown.
@@ -159,7 +166,7 @@ def build_bank(
     end_s = time.monotonic() + minutes * 60
     for take in range(rounds):
         plans = {
-            voice: plan(voice, seed + take)
+            voice: plan(voice, seed + take, kinds)
             for voice in voices
             if take == 0 or voice.split in ('train',)
         }

@@ -27,10 +27,13 @@ STOP_WORDS = ('stop', 'wait', 'quiet', 'enough')
 _INSTRUCTIONS = frozenset(kind for kind in phrases.KINDS if kind.endswith('_set'))
 _LONGEST_CUE = 4  # words
 # What people at a distance say; most of it would mean something if they were near.
-_FROM_AFAR = ('chatter', 'running_speech', 'command', 'delegate', 'interruption', 'cue_set')
-_FROM_AFAR_P = (0.15, 0.1, 0.35, 0.2, 0.12, 0.08)
+_FROM_AFAR = ('talk', 'running_speech', 'command', 'delegate', 'interruption', 'cue_set')
+_FROM_AFAR_P = (0.25, 0.1, 0.3, 0.17, 0.1, 0.08)
+OPEN_SHARE = 0.5  # of the talk that is for nobody's robot, where a voice has said any
 ASSEMBLED_SHARE = 0.25
-_WHOLE = frozenset(('cue_word', 'answer_word', 'hesitation', 'backchannel'))  # never assembled
+_NEVER_TYPED = ('chatter', 'open_talk', 'backchannel', 'cue_word', 'running_speech')
+# Never assembled.
+_WHOLE = frozenset(('cue_word', 'answer_word', 'hesitation', 'backchannel', 'open_talk'))
 
 
 @dataclass
@@ -103,7 +106,7 @@ class SpeechWriter:
         utterance = self._phrase(kind)
         if utterance is None:
             return None
-        if self._typing and kind not in ('chatter', 'backchannel', 'cue_word', 'running_speech'):
+        if self._typing and kind not in _NEVER_TYPED:
             return self._type(kind, utterance)
         hesitate = self._rng.random() < chance_to_hesitate
         start = self.script.cursor
@@ -253,8 +256,9 @@ class SpeechWriter:
         voices = self._store.voices
         voice = voices[self._rng.integers(len(voices))]
         far = self._rng.random() < 0.6
-        kind = self._rng.choice(_FROM_AFAR, p=_FROM_AFAR_P)
-        utterance = self._store.pick(self._rng, voice, str(kind) if far else 'chatter')
+        kind = str(self._rng.choice(_FROM_AFAR, p=_FROM_AFAR_P)) if far else 'talk'
+        kind = self._talk(voice) if kind == 'talk' else kind
+        utterance = self._store.pick(self._rng, voice, kind)
         if utterance is None:
             return
         gain = self._gain_db - (self._rng.uniform(15, 28) if far else self._rng.uniform(3, 10))
@@ -266,7 +270,13 @@ class SpeechWriter:
 
     def _aside(self) -> None:
         """The user says something that is not meant for the robot."""
-        self._say(str(self._rng.choice(['chatter', 'backchannel'], p=[0.7, 0.3])))
+        talk = self._talk(self._voice)
+        self._say(str(self._rng.choice([talk, 'backchannel'], p=[0.7, 0.3])))
+
+    def _talk(self, voice: str) -> str:
+        """A kind of talk that means nothing to the robot: in its words, or in any."""
+        knows = 'open_talk' in self._store.kinds(voice)
+        return 'open_talk' if knows and self._rng.random() < OPEN_SHARE else 'chatter'
 
     def _something_idle(self) -> None:
         draw = self._rng.random()

@@ -164,7 +164,8 @@ class ScriptWriter(VideoWriter):
 
     def _address(self) -> None:
         for _ in range(self._rng.integers(2, 6)):
-            self._say(str(self._rng.choice(['address', 'chatter', 'interruption', 'command'])))
+            kind = str(self._rng.choice(['address', 'talk', 'interruption', 'command']))
+            self._say(self._talk(self._voice) if kind == 'talk' else kind)
             self._pause(0.8, 2.5)
             if not self._room_left(5):
                 break
@@ -208,9 +209,10 @@ class ScriptWriter(VideoWriter):
 
     def _transcribe(self) -> None:
         """Dense speech with nothing to do but to name the words: cheap practice in hearing."""
-        kinds = ['chatter', 'running_speech', 'word_list', 'cue_word', 'answer_word', 'backchannel']
+        kinds = ['talk', 'running_speech', 'word_list', 'cue_word', 'answer_word', 'backchannel']
         while self._room_left(4):
-            self._say(str(self._rng.choice(kinds, p=[0.3, 0.2, 0.25, 0.12, 0.08, 0.05])))
+            kind = str(self._rng.choice(kinds, p=[0.3, 0.2, 0.25, 0.12, 0.08, 0.05]))
+            self._say(self._talk(self._voice) if kind == 'talk' else kind)
             self._pause(0.05, 0.6)
 
     def _words(self) -> None:

@@ -46,7 +46,7 @@ class SpeechStore:
         for utterance in [*utterances, *taught]:
             self._by_voice[utterance.voice][utterance.kind].append(utterance)
             for word, first, last in utterance.words:
-                if utterance.kind != 'chatter':
+                if utterance.kind not in ('chatter', 'open_talk'):
                     self._by_word[utterance.voice][word].append((utterance, first, last))
         for utterance in robot:
             self._robot[utterance.text].append(utterance)

@@ -36,8 +36,9 @@ def cue_sample(take: Take, index: int) -> Sample:
     take.wait(1.0, 1.8)
     expected, optional = [], []
     if category == 'forgotten':
-        end_s = take.say('cue_cancel').end_s
-        optional.append(answer('okay', end_s))
+        said = take.say('cue_cancel')
+        _, last_s, _ = said.words[-1]  # who says "forget it" is understood before "it" ends
+        optional.append(Expected('okay', last_s, answer('okay', said.end_s).latest))
         take.wait(1.0, 1.6)
         _cue(take, bound, inside=False)
     else:

@@ -107,6 +107,7 @@ def test_a_shard_is_not_overwritten_by_accident(tmp_path):
         write_shard(tmp_path / 'train' / 'b-00000.npz', [])
 
 
+@pytest.mark.usefixtures('wordnet')
 @pytest.mark.parametrize('key', ['kokoro-af_sky', 'hibari-man00', 'espeak-en-us.m1'])
 def test_training_voices_say_no_held_out_text(key):
     assert {phrase.split for phrase in plan(find_voice(key), 0)} <= {'train', SHARED}
@@ -127,6 +128,7 @@ def test_half_of_the_commands_of_test_voices_are_new_and_none_is_a_list_of_words
     assert 'word_list' not in {phrase.kind for phrase in phrases}
 
 
+@pytest.mark.usefixtures('wordnet')
 def test_the_beginning_of_a_plan_has_some_of_everything():
     first = plan(find_voice('kokoro-am_adam'), 0)[:134]
     assert len({phrase.text for phrase in first if phrase.kind == 'cue_word'}) == 26
@@ -135,6 +137,7 @@ def test_the_beginning_of_a_plan_has_some_of_everything():
     assert {'hesitation', 'visual_count_set', 'running_speech', 'address'} <= kinds
 
 
+@pytest.mark.usefixtures('wordnet')
 def test_another_seed_makes_another_plan():
     voice = find_voice('kokoro-am_adam')
     assert plan(voice, 0) == plan(voice, 0) != plan(voice, 1)
