@@ -24,6 +24,7 @@ from .store import SpeechStore
 
 SECOND = 50  # frames
 STOP_WORDS = ('stop', 'wait', 'quiet', 'enough')
+_AT_ONCE = (*STOP_WORDS, 'hold', 'halt', 'freeze')
 _INSTRUCTIONS = frozenset(kind for kind in phrases.KINDS if kind.endswith('_set'))
 _LONGEST_CUE = 4  # words
 # What people at a distance say; most of it would mean something if they were near.
@@ -59,6 +60,14 @@ class Script:
     scene: SceneScript | None = None
     cursor: int = 0
     theme: str = ''
+
+
+def asks_for_a_halt(text: str) -> bool:
+    """Whether a sentence begins with what has to be acted on before its end is known.
+
+    "Stop it, Helen" is not for the robot; but it must have stopped by "Helen".
+    """
+    return text.split()[0] in _AT_ONCE
 
 
 class SpeechWriter:
@@ -140,6 +149,12 @@ class SpeechWriter:
         return utterance.meaning
 
     def _phrase(self, kind: str) -> Utterance | None:
+        utterance = self._draw(kind)
+        if kind == 'chatter' and utterance is not None and asks_for_a_halt(utterance.text):
+            return None
+        return utterance
+
+    def _draw(self, kind: str) -> Utterance | None:
         taught = self._lesson.get(kind)
         if taught and self._rng.random() < 0.75:
             return taught[self._rng.integers(len(taught))]
@@ -259,7 +274,7 @@ class SpeechWriter:
         kind = str(self._rng.choice(_FROM_AFAR, p=_FROM_AFAR_P)) if far else 'talk'
         kind = self._talk(voice) if kind == 'talk' else kind
         utterance = self._store.pick(self._rng, voice, kind)
-        if utterance is None:
+        if utterance is None or (not far and asks_for_a_halt(utterance.text)):
             return
         gain = self._gain_db - (self._rng.uniform(15, 28) if far else self._rng.uniform(3, 10))
         heard = len(self.script.heard)

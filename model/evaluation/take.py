@@ -13,6 +13,7 @@ from ..data.bank import Clip
 from ..data.ideal import Event
 from ..data.phrases import grammar
 from ..data.scenes import SceneRenderer, SceneScript
+from ..data.script_speech import asks_for_a_halt
 from ..interface import SAMPLE_RATE_HZ, TURN_S, TURN_SAMPLES, Role
 from ..tokens import normalise
 from . import acoustics
@@ -101,6 +102,8 @@ class Take:
             MissingClipError: The voice has none.
         """
         found = [c for c in self.studio.clips(kind, voice or self.voice) if where(c)]
+        if kind == 'chatter':  # nobody can know in time that "stop it, Helen" is for Helen
+            found = [c for c in found if not asks_for_a_halt(c.text)]
         unseen = [c for c in found if c.text_split == self.studio.split]
         if unseen and self.rng.random() < _UNSEEN_SHARE:
             found = unseen

@@ -12,6 +12,7 @@ from interaction_node.model.data.mixing import Piece, add_power, to_log
 from interaction_node.model.data.recomposed import Recomposed, choose_swaps, swap_meaning
 from interaction_node.model.data.scripts import THEMES, ScriptWriter
 from interaction_node.model.data.sessions import SessionFactory
+from interaction_node.model.data.store import SpeechStore
 from interaction_node.model.data.tensors import _as_heard, collate
 from interaction_node.model.mel import HOP, MELS, mel_levels, mel_magnitude
 from interaction_node.model.timer import timer_after
@@ -225,3 +226,16 @@ def test_a_recomposed_reminder_means_what_it_says(answer, every_s):
         meant = swap_meaning(meaning, swaps)
         assert said == f'say {meant["answer"]} every {number_words(meant["every_s"])} seconds'
         assert meant['every_s'] > 1
+
+
+@pytest.mark.parametrize(
+    ('text', 'halts'),
+    [('stop it helen', True), ('hold on anna', True), ('mary stop by later', False)],
+)
+def test_talk_that_cannot_be_told_from_stop_in_time_is_not_practised(text, halts):
+    assert script_speech.asks_for_a_halt(text) == halts
+    clips = [burst_clip(text, 'chatter', {}, 'bursts-a', 'train')]
+    store = SpeechStore([utterance(each, ('a', 0), None) for each in clips], [], [])
+    writer = ScriptWriter(store, np.random.default_rng(0), 'bursts-a', split='val')
+    assert (writer._say('chatter') is None) == halts
+    assert bool(writer.script.heard) != halts
