@@ -357,6 +357,7 @@ def train(arguments: argparse.Namespace) -> None:
         arguments.variants,
         arguments.refresh_minutes * 60,
         heard_tokens=trainer.config.heard_tokens,
+        processes=arguments.feeders,
     )
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
@@ -440,6 +441,9 @@ def main() -> None:
     parser.add_argument('--tokens', type=int, default=8192, help='padded tokens in a batch')
     parser.add_argument('--variants', type=int, default=4, help='augmentations of each clip')
     parser.add_argument('--refresh-minutes', type=float, default=0, help='read a grown bank again')
+    parser.add_argument(
+        '--feeders', type=int, default=1, help='processes that mix sessions; a GPU wants several'
+    )
     parser.add_argument('--save-minutes', type=float, default=5)
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--compile', action='store_true', help='compile the decoder first')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feeds a trainer: features of the bank, sessions and batches, made in a process of their own."""
+"""Feeds a trainer: features of the bank, sessions and batches, made in other processes."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class Packer:
 
 
 class Feed:
-    """Batches from a process of its own.
+    """Batches from processes of their own.
 
     Args:
         bank_root: Folder of the bank.
@@ -161,6 +161,10 @@ class Feed:
         themes: Share of each theme.
         extra: What the robot is being taught.
         heard_tokens: Whether the network reads the words that it heard.
+        processes: How many make sessions; with more than one the order of the batches is chance.
+
+    Raises:
+        ValueError: `processes` is not positive.
     """
 
     def __init__(
@@ -173,32 +177,43 @@ class Feed:
         themes: dict[str, float] | None = None,
         extra: Extra | None = None,
         heard_tokens: bool = False,
+        processes: int = 1,
     ):
+        if processes < 1:
+            raise ValueError(f'processes: {processes}, expected 1 or more')
         context = multiprocessing.get_context('spawn')
         self._queue = context.Queue(maxsize=12)
-        arguments = (bank_root, seed, token_budget, variants, refresh_s, themes, extra)
-        self._process = context.Process(
-            target=_produce, args=(self._queue, *arguments, heard_tokens), daemon=True
-        )
-        self._process.start()
+        settings = (token_budget, variants, refresh_s, themes, extra, heard_tokens)
+        self._processes = [
+            context.Process(
+                target=_produce,
+                args=(self._queue, bank_root, seed + 7_919 * number, *settings),
+                daemon=True,
+            )
+            for number in range(processes)
+        ]
+        for process in self._processes:
+            process.start()
 
     def next(self) -> Batch:
         """The next batch; waits for it.
 
         Raises:
-            RuntimeError: The process that makes them has died.
+            RuntimeError: A process that makes them has died.
         """
         while True:
             try:
                 return self._queue.get(timeout=5)
             except queue.Empty:
-                if not self._process.is_alive():
+                if not all(process.is_alive() for process in self._processes):
                     raise RuntimeError('the process that makes training sessions died') from None
 
     def close(self) -> None:
-        """Ends the process."""
-        self._process.kill()
-        self._process.join()
+        """Ends the processes."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.join()
 
 
 def _produce(

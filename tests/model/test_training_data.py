@@ -7,7 +7,7 @@ from burst_bank import burst_clip, write_burst_bank
 
 from interaction_node.model.data import script_speech
 from interaction_node.model.data.features import REFERENCE_RMS, speech_rms, utterance
-from interaction_node.model.data.feed import LENGTHS, Packer, load_store, tokens_of
+from interaction_node.model.data.feed import LENGTHS, Feed, Packer, load_store, tokens_of
 from interaction_node.model.data.mixing import Piece, add_power, to_log
 from interaction_node.model.data.recomposed import Recomposed, choose_swaps, swap_meaning
 from interaction_node.model.data.scripts import THEMES, ScriptWriter
@@ -239,3 +239,15 @@ def test_talk_that_cannot_be_told_from_stop_in_time_is_not_practised(text, halts
     writer = ScriptWriter(store, np.random.default_rng(0), 'bursts-a', split='val')
     assert (writer._say('chatter') is None) == halts
     assert bool(writer.script.heard) != halts
+
+
+def test_several_processes_feed_one_trainer(bank):
+    feed = Feed(bank, 3, 1024, variants=1, processes=2)
+    try:
+        batches = [feed.next() for _ in range(4)]
+    finally:
+        feed.close()
+    assert not any(process.is_alive() for process in feed._processes)
+    assert all(batch.ids_BT.shape[1] in LENGTHS for batch in batches)
+    with pytest.raises(ValueError, match='processes: 0'):
+        Feed(bank, 3, 1024, processes=0)
