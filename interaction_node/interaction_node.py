@@ -265,7 +265,10 @@ class InteractionNode(LifecycleNode):
         return response
 
     def _on_reset(self, _request, response: Trigger.Response) -> Trigger.Response:
-        if session := self._active(response):
+        if self._session is None and self._memory is not None:  # no thread has the model now
+            self._memory.forget()
+            response.success, response.message = True, 'the conversation that was kept is forgotten'
+        elif session := self._active(response):
             session.voice.interrupt()
             session.thread.call(session.model.reset)
             if self._memory is not None:

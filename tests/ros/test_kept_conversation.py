@@ -107,6 +107,13 @@ def test_a_conversation_goes_on_after_a_restart_and_a_reset_ends_it(live, tmp_pa
     second.reset()
     second.spy.wait_until(lambda: not kept.exists(), what='the file is removed')
     assert second.tell() == 'nothing'
+    second.learn('blue')
+    second.change(Transition.TRANSITION_DEACTIVATE)
+    assert kept.exists()
+    second.reset()
+    second.spy.wait_until(lambda: not kept.exists(), what='the file is removed')
+    second.change(Transition.TRANSITION_ACTIVATE)
+    assert second.tell() == 'nothing'
     second.node.stop()
     assert live().tell() == 'nothing'
 
