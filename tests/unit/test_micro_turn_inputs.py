@@ -3,18 +3,11 @@
 
 import numpy as np
 import pytest
+from clock_sound import ROS_S, START_S, TURN, ros
 
 from interaction_node.clock_settings import ClockSettings
 from interaction_node.micro_turn_clock import MicroTurnClock
 from interaction_node.model.interface import Missing, Role, TextInput
-
-TURN = 3200
-ROS_S = 1.7e9
-START_S = 100.0
-
-
-def ros(at_s):
-    return ROS_S + at_s - START_S
 
 
 def voice(count, first=1):
