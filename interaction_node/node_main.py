@@ -26,7 +26,7 @@ from interaction_node.node_parameters import NodeParameter, usage
 
 _POLL_S = 0.1
 # A thread that has something to say waits no longer than this for one that computes. Python's own
-# 5 ms are most of what a node may add to a step.
+# 5 ms are as much as a node may add to a step.
 _SWITCH_S = 0.0005
 
 
