@@ -184,6 +184,7 @@ def main() -> None:
     deeper, config = deepen_run(state, now, arguments.after)
     if config != wanted:
         parser.error(f'--after: gives layers {config.transformer.layer_types}, preset has {types}')
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     torch.save(deeper, arguments.output)
     print(f'{arguments.output}: {layers} blocks became {len(types)}, step {state["step"]}')
 

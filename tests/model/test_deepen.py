@@ -98,7 +98,12 @@ def deepen(tmp_path):
     def run(state, *after):
         torch.save(state, tmp_path / 'state.pt')
         command = [sys.executable, '-m', 'interaction_node.model.deepen']
-        command += ['--state', str(tmp_path / 'state.pt'), '--output', str(tmp_path / 'deep.pt')]
+        command += [
+            '--state',
+            str(tmp_path / 'state.pt'),
+            '--output',
+            str(tmp_path / 'deeper' / 'state.pt'),
+        ]
         command += ['--after', *map(str, after)]
         return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
@@ -116,7 +121,7 @@ def test_the_command_makes_a_run_of_the_preset(deepen, tmp_path):
     done = deepen(state, 0, 2)
     assert done.returncode == 0, done.stderr
     assert '4 blocks became 6, step 1' in done.stdout
-    build_net(wanted).load_state_dict(torch.load(tmp_path / 'deep.pt')['average'])
+    build_net(wanted).load_state_dict(torch.load(tmp_path / 'deeper' / 'state.pt')['average'])
 
 
 def test_the_command_says_what_does_not_fit(deepen):
