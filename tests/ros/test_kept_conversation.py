@@ -108,6 +108,7 @@ def test_a_conversation_goes_on_after_a_restart_and_a_reset_ends_it(live, tmp_pa
     second.spy.wait_until(lambda: not kept.exists(), what='the file is removed')
     assert second.tell() == 'nothing'
     second.learn('blue')
+    second.after(10)  # what was just typed would count once more
     second.change(Transition.TRANSITION_DEACTIVATE)
     assert kept.exists()
     second.reset()
