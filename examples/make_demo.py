@@ -62,7 +62,7 @@ LINES = (
     Line(22.0, 'go to the kitchen', 'okay', skill='navigate_to'),
     Line(26.0, 'mary we should leave at nine', voice=BYSTANDER, gain_db=-8.0),
     Line(30.0, 'bring me the red cup', 'okay', skill='bring'),
-    Line(34.0, 'what is the best way to cook rice', 'one', delegates=True),
+    Line(34.0, 'robot what is the best way to cook rice', 'one', delegates=True),
     Line(46.0, 'follow me', 'okay', skill='follow'),
     Line(50.0, 'good morning robot', 'good'),
     Line(54.0, 'thank you robot', "you're"),
