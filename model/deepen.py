@@ -58,8 +58,7 @@ def deepen_weights(weights: dict[str, Tensor], after: Sequence[int]) -> dict[str
         weights: State dict of an `InteractionNet`.
         after: Numbers of the blocks that are copied.
     """
-    layers = 1 + max(int(found[1]) for name in weights if (found := _BLOCK.match(name)))
-    sources = _sources(layers, after)
+    sources = _sources(_layers(weights), after)
     deeper = {name: tensor for name, tensor in weights.items() if not _BLOCK.match(name)}
     for block, old in enumerate(sources):
         prefix = f'transformer.blocks.{old}.'
@@ -132,6 +131,10 @@ def _carry_over(
     return {'state': carried, 'param_groups': groups}
 
 
+def _layers(weights: dict[str, Tensor]) -> int:
+    return 1 + max(int(found[1]) for name in weights if (found := _BLOCK.match(name)))
+
+
 def _sources(layers: int, after: Sequence[int]) -> list[int]:
     """For every block of the deeper network the block that it comes from."""
     return [old for old in range(layers) for _ in range(2 if old in after else 1)]
@@ -160,14 +163,23 @@ def _names(net: InteractionNet) -> list[list[list[str]]]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description='Give a training run more blocks.')
-    parser.add_argument('--state', type=Path, default=Path('.cache/train/nano/state.pt'))
+    parser.add_argument(
+        '--state',
+        type=Path,
+        default=Path('.cache/train/nano/state.pt'),
+        help='state of the run (default: %(default)s)',
+    )
     parser.add_argument('--output', type=Path, required=True, help='state of the deeper run')
-    parser.add_argument('--preset', default='nano', help='preset that the deeper network has')
+    parser.add_argument(
+        '--preset',
+        default='nano',
+        help='preset that the deeper network has (default: %(default)s)',
+    )
     parser.add_argument('--after', type=int, nargs='+', required=True, help='blocks to copy')
     arguments = parser.parse_args()
     wanted = preset(arguments.preset, len(default_vocabulary()))
     state = torch.load(arguments.state, weights_only=True)
-    layers = 1 + max(int(found[1]) for name in state['net'] if (found := _BLOCK.match(name)))
+    layers = _layers(state['net'])
     sources = _sources(layers, arguments.after)
     types = wanted.transformer.layer_types
     if len(sources) != len(types):
