@@ -42,7 +42,7 @@ warnings.filterwarnings('ignore', 'Mismatch dtype between input and weight')
 # scaled as if they counted less, so that it does not fade behind that of the transcript.
 BOUNDARY_SHARE = 0.4
 # To act for nothing costs more than to miss something once: people say it again.
-SILENT_WEIGHT = 6.0
+SILENT_WEIGHT = 4.0
 _SILENT = CONTROLS.index('<silent>')
 HEARD_WEIGHT = 0.5
 NO_WORD_WEIGHT = 0.2
