@@ -16,7 +16,7 @@ import numpy as np
 from ..tokens import normalise
 from . import phrases
 from .features import Utterance
-from .ideal import Event
+from .ideal import Event, typed_frame
 from .mixing import Piece, vocal_tract
 from .recomposed import COMPOSED, Recomposed, choose_swaps, swap_meaning
 from .scenes import SceneScript
@@ -144,7 +144,7 @@ class SpeechWriter:
         self.script.typed.append((turn * 10, '<user>', utterance.text))
         words = utterance.text.split()
         meaning = dict(utterance.meaning) | {'halts': 'stop' in words}
-        self.script.events.append(Event(turn * 10 + 6, kind, meaning))
+        self.script.events.append(Event(typed_frame(turn), kind, meaning))
         self.script.cursor += 10
         return utterance.meaning
 

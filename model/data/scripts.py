@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .ideal import Event
+from .ideal import Event, typed_frame
 from .script_speech import SECOND, STOP_WORDS, Script
 from .script_video import VideoWriter
 
@@ -200,7 +200,7 @@ class ScriptWriter(VideoWriter):
         utterance = choice[self._rng.integers(len(choice))]
         turn = arrives // 10
         self.script.typed.append((turn * 10, '<planner>', utterance.text))
-        self.script.events.append(Event(turn * 10 + 6, 'result', {'text': utterance.text}))
+        self.script.events.append(Event(typed_frame(turn), 'result', {'text': utterance.text}))
 
     def _idle(self) -> None:
         while self._room_left(6):

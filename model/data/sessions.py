@@ -9,7 +9,7 @@ from ..mel import MELS
 from ..timer import timer_words
 from ..tokens import Vocabulary, normalise
 from .features import Utterance
-from .ideal import TURN_FRAMES, IdealPartner
+from .ideal import TURN_FRAMES, IdealPartner, turn_named
 from .mixing import Piece, add_power, colour, own_power, to_log
 from .scenes import SceneRenderer, SceneScript
 from .scenes3d import Looks, RenderedScene
@@ -101,7 +101,7 @@ class SessionFactory:
                 text_in[turn].append(ids['<read_done>'])
         heard: list[list[int]] = [[] for _ in range(turns)]
         for word, end in script.heard:
-            turn = (end + 1) // TURN_FRAMES
+            turn = turn_named(end)
             if turn < turns:
                 heard[turn] += [self._vocabulary.word_id(part) for part in normalise(word)]
         frames_N, phase_N3 = self._video(script.scene, turns)

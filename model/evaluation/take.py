@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..data.bank import Clip
-from ..data.ideal import Event
+from ..data.ideal import Event, typed_frame
 from ..data.phrases import grammar
 from ..data.scenes import SceneRenderer, SceneScript
 from ..data.script_speech import asks_for_a_halt
@@ -183,7 +183,7 @@ class Take:
         turn = int(self.now / TURN_S)
         self.lines.append((turn, Role.USER, text))
         self.events.append(
-            Event(turn * 10 + 6, kind, dict(meaning) | {'halts': 'stop' in text.split()})
+            Event(typed_frame(turn), kind, dict(meaning) | {'halts': 'stop' in text.split()})
         )
         self.now = (turn + 1) * TURN_S
         return self.now
@@ -192,7 +192,7 @@ class Take:
         """A planner's result arrives; returns the time at which the micro-turn is over."""
         turn = int(self.now / TURN_S)
         self.lines.append((turn, Role.PLANNER, text))
-        self.events.append(Event(turn * 10 + 6, 'result', {'text': text}))
+        self.events.append(Event(typed_frame(turn), 'result', {'text': text}))
         return (turn + 1) * TURN_S
 
     def see(self, time_s: float, text: str) -> None:
