@@ -3,7 +3,7 @@
 
 `python -m interaction_node.model.deepen --after 0 2 --output OUT` copies blocks of a run's network
 and lets the copies begin by doing nothing, so that no output changes and all that was learned
-stays. Source: C. Wu et al., "LLaMA Pro: Progressive LLaMA with Block Expansion", 2024.
+stays. An ear that the preset has and the run has not begins in the same way. Source: C. Wu et al., "LLaMA Pro: Progressive LLaMA with Block Expansion", 2024.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ _BLOCK = re.compile(r'transformer\.blocks\.(\d+)\.')
 _OUTPUTS = ('attention.o_proj.weight', 'mlp.down_proj.weight')
 
 
-def deepen_config(config: NetConfig, after: Sequence[int]) -> NetConfig:
+def deepen_config(config: NetConfig, after: Sequence[int], ear_blocks: int = 0) -> NetConfig:
     """The shape of a network with copies of some blocks, each behind its original.
 
     Args:
         config: The shape now; dense blocks only.
         after: Numbers of the blocks that are copied, from 0.
+        ear_blocks: Blocks of an ear, for a network that has none; 0 to leave it as it is.
 
     Raises:
         ValueError: There is no such block, or it is named twice.
@@ -45,21 +46,30 @@ def deepen_config(config: NetConfig, after: Sequence[int]) -> NetConfig:
     deeper = [types[old] for old in _sources(layers, after)]
     return dataclasses.replace(
         config,
+        ear_blocks=ear_blocks or config.ear_blocks,
         transformer=dataclasses.replace(
             config.transformer, layer_types=tuple(deeper), mlp_types=('dense',) * len(deeper)
         ),
     )
 
 
-def deepen_weights(weights: dict[str, Tensor], after: Sequence[int]) -> dict[str, Tensor]:
+def deepen_weights(
+    weights: dict[str, Tensor], after: Sequence[int], fresh: dict[str, Tensor]
+) -> dict[str, Tensor]:
     """The weights of the deeper network.
 
     Args:
         weights: State dict of an `InteractionNet`.
         after: Numbers of the blocks that are copied.
+        fresh: Weights of a new network of the deeper shape; what is in no block and the old one
+            has not is taken from it.
     """
     sources = _sources(_layers(weights), after)
-    deeper = {name: tensor for name, tensor in weights.items() if not _BLOCK.match(name)}
+    deeper = {
+        name: weights.get(name, tensor).clone()
+        for name, tensor in fresh.items()
+        if not _BLOCK.match(name)
+    }
     for block, old in enumerate(sources):
         prefix = f'transformer.blocks.{old}.'
         for name, tensor in weights.items():
@@ -73,7 +83,7 @@ def deepen_weights(weights: dict[str, Tensor], after: Sequence[int]) -> dict[str
 
 
 def deepen_run(
-    state: dict[str, Any], config: NetConfig, after: Sequence[int]
+    state: dict[str, Any], config: NetConfig, after: Sequence[int], ear_blocks: int = 0
 ) -> tuple[dict[str, Any], NetConfig]:
     """A training run's state with copies of some blocks.
 
@@ -81,24 +91,26 @@ def deepen_run(
         state: What `Trainer.save` wrote.
         config: The shape of its network.
         after: Numbers of the blocks that are copied, from 0.
+        ear_blocks: As for `deepen_config`.
 
     Returns:
         A state from which training goes on, and the shape of its network. The optimisers begin
-        anew for the copies and remember everything for the others.
+        anew for what is new and remember everything for the others.
 
     Raises:
         ValueError: As `deepen_config`.
     """
-    wider = deepen_config(config, after)
+    wider = deepen_config(config, after, ear_blocks)
     sources = _sources(config.transformer.layers, after)
-    old_names, new_names = _names(build_net(config)), _names(build_net(wider))
+    new = build_net(wider)
+    old_names, new_names = _names(build_net(config)), _names(new)
     optimisers = [
         _carry_over(kept, old, new, sources)
         for kept, old, new in zip(state['optimisers'], old_names, new_names, strict=True)
     ]
     deeper = state | {
-        'net': deepen_weights(state['net'], after),
-        'average': deepen_weights(state['average'], after),
+        'net': deepen_weights(state['net'], after, new.state_dict()),
+        'average': deepen_weights(state['average'], after, new.state_dict()),
         'optimisers': optimisers,
     }
     return deeper, wider
@@ -115,7 +127,7 @@ def _carry_over(
     memory = {name: kept['state'].get(index) for index, name in enumerate(old_names)}
     carried: dict[int, dict[str, Tensor]] = {}
     for index, name in enumerate(name for names in new_groups for name in names):
-        remembered = memory[_source_name(name, sources)]
+        remembered = memory.get(_source_name(name, sources))
         if remembered is not None:
             found = _BLOCK.match(name)
             forget = found is not None and _is_copy(sources, int(found[1]))
@@ -175,7 +187,9 @@ def main() -> None:
         default='nano',
         help='preset that the deeper network has (default: %(default)s)',
     )
-    parser.add_argument('--after', type=int, nargs='+', required=True, help='blocks to copy')
+    parser.add_argument(
+        '--after', type=int, nargs='*', default=[], help='blocks to copy (default: none)'
+    )
     arguments = parser.parse_args()
     wanted = preset(arguments.preset, len(default_vocabulary()))
     state = torch.load(arguments.state, weights_only=True)
@@ -185,15 +199,17 @@ def main() -> None:
     if len(sources) != len(types):
         parser.error(f'--after: {layers} blocks become {len(sources)}, preset has {len(types)}')
     kept = [block for block in range(len(types)) if not _is_copy(sources, block)]
+    has_ear = any(name.startswith('ear.') for name in state['net'])
     now = dataclasses.replace(
         wanted,
+        ear_blocks=wanted.ear_blocks if has_ear else 0,
         transformer=dataclasses.replace(
             wanted.transformer,
             layer_types=tuple(types[block] for block in kept),
             mlp_types=('dense',) * layers,
         ),
     )
-    deeper, config = deepen_run(state, now, arguments.after)
+    deeper, config = deepen_run(state, now, arguments.after, wanted.ear_blocks)
     if config != wanted:
         parser.error(f'--after: gives layers {config.transformer.layer_types}, preset has {types}')
     arguments.output.parent.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,8 @@ class NetConfig:
         audio_tokens: User-audio tokens in a micro-turn; divides `turn_frames`.
         audio_hidden: Hidden width of the audio front end.
         audio_conv: Channels of its convolutions over time; 0 for none.
+        ear_blocks: Blocks that listen at the rate of the mel frames; 0 for none.
+        ear_width: Their channels.
         heard_tokens: Whether the words that were heard are tokens of the stream.
         mark_turns: Micro-turns on the timer that it tells apart; 0 for a network without one.
         clock_periods: Periods of the clock features; the shortest is 2 micro-turns.
@@ -47,6 +49,8 @@ class NetConfig:
     video_hidden: int = 0
     video_patches: tuple[int, int] = (2, 3)
     audio_conv: int = 0
+    ear_blocks: int = 0
+    ear_width: int = 128
     heard_tokens: bool = False
     mark_turns: int = 0
 
@@ -79,20 +83,63 @@ class AudioFrontEnd(nn.Module):
             self.gather = nn.Linear((frames - 4) * channels, width, bias=False)
             nn.init.zeros_(self.gather.weight)
 
-    def forward(self, levels_XK: Tensor) -> Tensor:
-        """(..., frames * mels) levels in [-1, 1] -> (..., width)."""
+    def forward(self, levels_XK: Tensor, more_XD: Tensor | None = None) -> Tensor:
+        """(..., frames * mels) levels in [-1, 1] -> (..., width); adds `more_XD` before the norm."""
         x = self.mix(functional.gelu(self.scale(levels_XK), approximate='tanh'))
         if self.conv1 is not None:
             levels_XFM = levels_XK.unflatten(-1, (self.frames, self.mels))
             sounds = functional.gelu(self.conv1(_triples(levels_XFM)), approximate='tanh')
             sounds = functional.gelu(self.conv2(_triples(sounds)), approximate='tanh')
             x = x + self.gather(sounds.flatten(-2))
-        return self.norm(x)
+        return self.norm(x if more_XD is None else x + more_XD)
 
 
-def _triples(x_XFC: Tensor) -> Tensor:
-    """(..., F - 2, 3 C): every three neighbouring frames."""
-    return torch.cat([x_XFC[..., :-2, :], x_XFC[..., 1:-1, :], x_XFC[..., 2:, :]], dim=-1)
+class Ear(nn.Module):
+    """Listens frame by frame: residual convolutions over the past, then one vector a token.
+
+    A token of 100 ms holds one sound or two, in any place; here they are told apart before they are
+    merged. Blocks look back 1 and 2 frames, or 2 and 4, by turns.
+
+    Args:
+        mels: Mel bins.
+        channels: Channels of the convolutions.
+        blocks: How many.
+        frames: Mel frames that are merged to a token.
+        width: Width of a token.
+    """
+
+    def __init__(self, mels: int, channels: int, blocks: int, frames: int, width: int):
+        super().__init__()
+        self.frames = frames
+        self.first = nn.Linear(3 * mels, channels)
+        self.looks = nn.ModuleList(nn.Linear(3 * channels, channels) for _ in range(blocks))
+        self.mixes = nn.ModuleList(nn.Linear(channels, channels) for _ in range(blocks))
+        self.norms = nn.ModuleList(nn.RMSNorm(channels, eps=1e-6) for _ in range(blocks + 1))
+        self.merge = nn.Linear(frames * channels, width, bias=False)
+        nn.init.zeros_(self.merge.weight)
+        self.strides = [1 + index % 2 for index in range(blocks)]
+
+    @property
+    def before(self) -> int:
+        """Frames that it needs before the first."""
+        return 2 + 2 * sum(self.strides)
+
+    def forward(self, levels_BFM: Tensor) -> Tensor:
+        """(B, before + F, M) levels in [-1, 1] -> (B, F // frames, width)."""
+        x = self.first(_triples(levels_BFM))
+        for look, mix, norm, stride in zip(
+            self.looks, self.mixes, self.norms, self.strides, strict=False
+        ):
+            change = mix(functional.gelu(look(_triples(norm(x), stride)), approximate='tanh'))
+            x = x[..., 2 * stride :, :] + change
+        x = self.norms[-1](x)
+        return self.merge(x.unflatten(1, (-1, self.frames)).flatten(2))
+
+
+def _triples(x_XFC: Tensor, stride: int = 1) -> Tensor:
+    """(..., F - 2 stride, 3 C): every three frames that are `stride` apart."""
+    end = x_XFC.shape[-2] - 2 * stride
+    return torch.cat([x_XFC[..., k * stride : k * stride + end, :] for k in range(3)], dim=-1)
 
 
 class VideoFrontEnd(nn.Module):
@@ -160,13 +207,22 @@ class InteractionNet(nn.Module):
         if config.video_hidden:
             self.video = VideoFrontEnd(config.video_patches, config.video_hidden, width)
             self.movement = nn.Linear(width, 3)
+        self.ear = None
+        if config.ear_blocks:
+            self.ear = Ear(config.mels, config.ear_width, config.ear_blocks, token_frames, width)
+
+    @property
+    def frames_before(self) -> int:
+        """Mel frames before a micro-turn that its tokens are made from, too."""
+        step = self.config.turn_frames // self.config.audio_tokens
+        return max(step, self.ear.before) if self.ear is not None else step
 
     def user_tokens(self, user_BNFM: Tensor, before_BFM: Tensor) -> Tensor:
         """User audio of whole micro-turns as tokens.
 
         Args:
             user_BNFM: (B, N, F, M) levels in [0, 1].
-            before_BFM: (B, F // audio_tokens, M) frames before the first.
+            before_BFM: (B, frames_before, M) frames before the first.
 
         Returns:
             (B, N, audio_tokens, D).
@@ -174,8 +230,12 @@ class InteractionNet(nn.Module):
         batch, turns, frames, mels = user_BNFM.shape
         step = frames // self.config.audio_tokens
         whole = torch.cat([before_BFM, user_BNFM.reshape(batch, turns * frames, mels)], dim=1)
-        windows = whole.unfold(1, 2 * step, step).transpose(2, 3)
-        tokens = self.user(windows.reshape(batch, -1, 2 * step * mels) * 2 - 1)
+        whole = whole * 2 - 1
+        told = None
+        if self.ear is not None:
+            told = self.ear(whole[:, self.frames_before - self.ear.before :])
+        windows = whole[:, self.frames_before - step :].unfold(1, 2 * step, step).transpose(2, 3)
+        tokens = self.user(windows.reshape(batch, -1, 2 * step * mels), told)
         return tokens.view(batch, turns, self.config.audio_tokens, -1)
 
     def turn_tokens(
@@ -209,7 +269,7 @@ class InteractionNet(nn.Module):
         x = self.transformer.embed(batch['ids'])
         rows, length, width = x.shape
         user = batch['user'].to(x.dtype) / 255
-        before = user.new_zeros(rows, user.shape[2] // self.config.audio_tokens, user.shape[3])
+        before = user.new_zeros(rows, self.frames_before, user.shape[3])
         tokens = self.user_tokens(user, before)
         turn = self.turn_tokens(batch['own'].to(x.dtype) / 255, batch['clock'], batch['since'])
         offset = torch.arange(rows, device=x.device)[:, None] * length

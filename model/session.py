@@ -74,8 +74,7 @@ class Session:
         self._decoder = decoder or make_decoder(net.transformer)
         self._state = self._decoder.init_state(MAX_APPEND)
         self._user_mel, self._own_mel = MelStream(), MelStream()
-        step = net.config.turn_frames // net.config.audio_tokens
-        self._before_FM = torch.zeros(1, step, net.config.mels, device=self.device)
+        self._before_FM = torch.zeros(1, net.frames_before, net.config.mels, device=self.device)
         never = torch.zeros(len(vocabulary), device=self.device)
         banned = [token for token in _NEVER_OUT if token in vocabulary.ids]
         never[[vocabulary[token] for token in banned]] = float('-inf')
@@ -293,7 +292,8 @@ class Session:
         first = len(before)
         last = first + net.config.audio_tokens
         x_tD[first:last] += net.user_tokens(user, self._before_FM)[0, 0]
-        self._before_FM.copy_(user[:, 0, -self._before_FM.shape[1] :])
+        heard_FM = torch.cat([self._before_FM, user[:, 0]], dim=1)
+        self._before_FM.copy_(heard_FM[:, -self._before_FM.shape[1] :])
         clock = self._put(torch.tensor([[index]]))
         since = self._put(torch.tensor([[self._elapsed]]))
         x_tD[0] += net.turn_tokens(own, clock, since)[0, 0]

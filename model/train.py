@@ -192,7 +192,7 @@ def hear_for_itself(net: InteractionNet, batch: dict[str, Tensor], first_word: i
 
 
 _MUON = re.compile(
-    r'(qkvr_proj|o_proj|gate_up_proj|down_proj|mix|conv\d|gather|fold\d|merge)\.weight$'
+    r'(qkvr_proj|o_proj|gate_up_proj|down_proj|mix|conv\d|gather|fold\d|merge|looks\.\d|mixes\.\d)\.weight$'
 )
 
 

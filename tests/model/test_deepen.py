@@ -85,6 +85,25 @@ def test_optimisers_remember_all_but_the_copies():
     assert (net.state_dict()[matrix.format(1)] != 0.1).all()
 
 
+def test_an_ear_begins_by_saying_nothing_and_learns():
+    config = dataclasses.replace(preset('tiny', VOCABULARY), ear_blocks=0)
+    state = run_of(config)
+    deeper, wider = deepen_run(state, config, [], ear_blocks=2)
+    deaf, hearing = build_net(config), build_net(wider)
+    deaf.load_state_dict(state['average'])
+    hearing.load_state_dict(deeper['average'])
+    user = torch.rand(2, 5, config.turn_frames, config.mels)
+    before = [torch.zeros(2, net.frames_before, config.mels) for net in (deaf, hearing)]
+    torch.testing.assert_close(
+        hearing.user_tokens(user, before[1]), deaf.user_tokens(user, before[0])
+    )
+    for optimiser, kept in zip(build_optimisers(hearing, 1e-2), deeper['optimisers'], strict=True):
+        optimiser.load_state_dict(kept)
+        hearing.user_tokens(user, before[1])[..., 0].sum().backward()
+        optimiser.step()
+    assert hearing.ear is not None and hearing.ear.merge.weight.any()
+
+
 @pytest.mark.parametrize('after', [[2], [-1], [0, 0]])
 def test_only_blocks_that_are_there(after):
     with pytest.raises(ValueError, match='after'):

@@ -56,6 +56,7 @@ def net(vocabulary):
         net.heard.weight.view(2, len(vocabulary), -1)[:, vocabulary.first_word :] *= 3
         net.heard_type_D.normal_()
         net.since_mark.weight.normal_()
+        net.ear.merge.weight.normal_(std=0.1)
         net.transformer.head.weight[vocabulary['<mark>']] *= 1.5
     return net
 
