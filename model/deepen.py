@@ -214,7 +214,8 @@ def main() -> None:
         parser.error(f'--after: gives layers {config.transformer.layer_types}, preset has {types}')
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     torch.save(deeper, arguments.output)
-    print(f'{arguments.output}: {layers} blocks became {len(types)}, step {state["step"]}')
+    ear = f', with an ear of {wanted.ear_blocks}' if wanted.ear_blocks and not has_ear else ''
+    print(f'{arguments.output}: {layers} blocks became {len(types)}{ear}, step {state["step"]}')
 
 
 if __name__ == '__main__':

@@ -2,8 +2,9 @@
 """Mixes the sources of a session in the mel-power domain.
 
 The power of a sum of independent signals is, on average, the sum of their powers; a mel frame of a
-mixture is therefore close to the root of the summed squares of its parts. Rooms, speaker size and
-bands were applied to the waveform before (`features.augment`); level, colour and echo are here.
+mixture is therefore close to the root of the summed squares of its parts. Some rooms, speaker size
+and bands were applied to the waveform before (`features.augment`); level, colour, distance and echo
+are here.
 
 Legend: F frames of 20 ms, M mel bins.
 """
@@ -14,8 +15,9 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.signal
 
-from ..mel import LOG_MAX, LOG_MIN, MELS, SAMPLE_RATE_HZ, slaney_mel_weights
+from ..mel import HOP, LOG_MAX, LOG_MIN, MELS, SAMPLE_RATE_HZ, slaney_mel_weights
 from .features import Utterance, to_power
 from .ideal import OwnSpeech
 
@@ -99,6 +101,26 @@ def colour(rng: np.random.Generator, far: bool = False) -> np.ndarray:
     if far:
         tilt_db = tilt_db - 12 * np.clip((x - rng.uniform(0.2, 0.5)) * 3, 0, 2)
     return (10 ** (tilt_db / 10)).astype(np.float32)
+
+
+def reverberate(power_FM: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Speech as it sounds some way off in a room: every frame is followed by a tail.
+
+    From a mouth close by to one so far away that more sound comes from the walls than from it.
+    What is decided at random fluctuates as sound does that comes from all sides.
+
+    Args:
+        power_FM: (F, M) power of the dry sources.
+        rng: Random numbers; they decide on the room.
+    """
+    clarity_db = rng.uniform(-6, 14)
+    reverberation_s = np.exp(rng.uniform(np.log(0.1), np.log(0.6)))
+    kept = 10 ** (-6 * HOP / SAMPLE_RATE_HZ / reverberation_s)
+    tail = scipy.signal.lfilter([0.0, 1 - kept], [1.0, -kept], power_FM, axis=0)
+    duller_db = rng.uniform(0, 4) * np.linspace(-1, 1, MELS)
+    tail *= 10 ** (-(clarity_db + duller_db) / 10)
+    tail *= rng.chisquare(4, power_FM.shape) / 4
+    return power_FM + tail.astype(np.float32)
 
 
 def own_power(own: list[OwnSpeech], frames: int, delay: int = 0) -> np.ndarray:

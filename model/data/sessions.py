@@ -10,14 +10,15 @@ from ..timer import timer_words
 from ..tokens import Vocabulary, normalise
 from .features import Utterance
 from .ideal import TURN_FRAMES, IdealPartner, turn_named
-from .mixing import Piece, add_power, colour, own_power, to_log
+from .mixing import Piece, add_power, colour, own_power, reverberate, to_log
 from .scenes import SceneRenderer, SceneScript
 from .scenes3d import Looks, RenderedScene
 from .scripts import THEMES, Script, ScriptWriter
 from .store import SpeechStore
 from .tensors import Session
 
-FLOOR_LOG = -4.3
+FLOOR_LOG = (-4.4, -2.95)  # of the noise that is always there, from session to session
+DISTANT_SHARE = 0.7  # of the sessions, in which the room is heard
 RENDERED_SHARE = 0.6  # of the scenes, where some were rendered in 3-D
 
 
@@ -144,12 +145,15 @@ class SessionFactory:
 
     def _microphone(self, script: Script, targets, frames: int) -> np.ndarray:
         rng = self._rng
-        power = np.full((frames, MELS), 10 ** (2 * FLOOR_LOG), np.float32)
-        power *= rng.chisquare(4, power.shape).astype(np.float32) / 4 * colour(rng)
+        power = np.zeros((frames, MELS), np.float32)
         mouth = colour(rng)
         far = colour(rng, far=True)
         for piece in script.pieces:
             add_power(power, piece, far if piece.far else mouth)
+        if rng.random() < DISTANT_SHARE:
+            power = reverberate(power, rng)
+        floor = rng.chisquare(4, power.shape).astype(np.float32) / 4 * colour(rng)
+        power += floor * np.float32(10 ** (2 * rng.uniform(*FLOOR_LOG)))
         self._add_sounds(power)
         if rng.random() < 0.45:
             self._add_echo(power, targets)
@@ -185,7 +189,7 @@ def _mask_band(power_FM: np.ndarray, rng: np.random.Generator) -> None:
     """Silences a few neighbouring mel bins, so that no single one is relied on."""
     width = int(rng.integers(2, 9))
     low = int(rng.integers(0, MELS - width))
-    power_FM[:, low : low + width] = 10 ** (2 * FLOOR_LOG)
+    power_FM[:, low : low + width] = 10 ** (2 * FLOOR_LOG[0])
 
 
 def _user_speaks(script: Script, turns: int) -> np.ndarray:
