@@ -3,7 +3,8 @@
 
 `python -m interaction_node.model.deepen --after 0 2 --output OUT` copies blocks of a run's network
 and lets the copies begin by doing nothing, so that no output changes and all that was learned
-stays. An ear that the preset has and the run has not begins in the same way. Source: C. Wu et al., "LLaMA Pro: Progressive LLaMA with Block Expansion", 2024.
+stays. An ear that the preset has and the run has not begins in the same way. Source: C. Wu et al.,
+"LLaMA Pro: Progressive LLaMA with Block Expansion", 2024.
 """
 
 from __future__ import annotations
