@@ -84,7 +84,7 @@ class AudioFrontEnd(nn.Module):
             nn.init.zeros_(self.gather.weight)
 
     def forward(self, levels_XK: Tensor, more_XD: Tensor | None = None) -> Tensor:
-        """(..., frames * mels) levels in [-1, 1] -> (..., width); `more_XD` joins before the norm."""
+        """(..., frames * mels) levels in [-1, 1] -> (..., width); `more_XD` joins before norm."""
         x = self.mix(functional.gelu(self.scale(levels_XK), approximate='tanh'))
         if self.conv1 is not None:
             levels_XFM = levels_XK.unflatten(-1, (self.frames, self.mels))
