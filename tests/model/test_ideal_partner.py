@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from interaction_node.model.data.ideal import Event, IdealPartner
+from interaction_node.model.data.ideal import Event, IdealPartner, turn_named, typed_frame
 
 
 def robot_voice(text):
@@ -31,6 +31,17 @@ def test_a_cue_is_answered_in_the_micro_turn_that_names_it():
         Event(120, 'cue_word', {'cue': 'alpha'}),
     ]
     assert said(partner().run(events)) == [(5, 'seven'), (9, 'seven')]
+
+
+def test_a_word_is_named_when_its_end_was_heard_for_60_ms():
+    assert [turn_named(end) for end in (40, 46, 47, 50)] == [4, 4, 5, 5]
+    assert Event(46, 'cue_word').turn == 4
+    assert Event(47, 'cue_word').turn == 5
+    # What is seen or typed needs no such care, and a stop is obeyed while it is said.
+    assert Event(48, 'sight').turn == 4
+    assert Event(53, 'interruption').turn == 4
+    for kind in ('command', 'interruption', 'result'):
+        assert Event(typed_frame(7), kind).turn == 7
 
 
 def test_forget_it_ends_cues():

@@ -8,7 +8,7 @@ from burst_bank import burst_clip, write_burst_bank
 from interaction_node.model.data import script_speech
 from interaction_node.model.data.features import REFERENCE_RMS, speech_rms, utterance
 from interaction_node.model.data.feed import LENGTHS, Feed, Packer, load_store, tokens_of
-from interaction_node.model.data.mixing import Piece, add_power, to_log
+from interaction_node.model.data.mixing import Piece, add_power, reverberate, to_log
 from interaction_node.model.data.recomposed import Recomposed, choose_swaps, swap_meaning
 from interaction_node.model.data.scripts import THEMES, ScriptWriter
 from interaction_node.model.data.sessions import SessionFactory
@@ -116,6 +116,23 @@ def test_mixing_levels_is_close_to_mixing_samples(bank):
     difference = np.abs(to_log(power) - exact)[loud]
     assert loud.mean() > 0.3
     assert difference.mean() < 0.02
+
+
+def test_a_room_adds_a_tail_that_fades_and_nothing_before_the_sound():
+    power = np.zeros((60, MELS), np.float32)
+    power[20] = 1.0
+    tails = []
+    for seed in range(30):
+        heard = reverberate(power, np.random.default_rng(seed))
+        assert heard.dtype == np.float32
+        assert not heard[:20].any()
+        np.testing.assert_array_equal(heard[20], power[20])
+        tail = heard[21:].sum(axis=1)
+        assert 0 < tail[30:].sum() + 1e-9 < tail[:9].sum()
+        tails.append(tail.sum() / MELS)
+    # From a mouth close by to more sound from the walls than from the mouth.
+    assert min(tails) < 0.2
+    assert max(tails) > 1.5
 
 
 def test_batches_keep_to_the_token_budget(store, vocabulary):
