@@ -32,6 +32,8 @@ _FROM_AFAR = ('talk', 'running_speech', 'command', 'delegate', 'interruption', '
 _FROM_AFAR_P = (0.25, 0.1, 0.3, 0.17, 0.1, 0.08)
 OPEN_SHARE = 0.5  # of the talk that is for nobody's robot, where a voice has said any
 ASSEMBLED_SHARE = 0.25
+_SELDOM_SAID_SHARE = 0.6  # of kinds that voices say in few ways: what they did not say is assembled
+_SELDOM_SAID = ('cue_cancel', 'resume')
 _NEVER_TYPED = ('chatter', 'open_talk', 'backchannel', 'cue_word', 'running_speech')
 # Never assembled.
 _WHOLE = frozenset(('cue_word', 'answer_word', 'hesitation', 'backchannel', 'open_talk'))
@@ -158,7 +160,8 @@ class SpeechWriter:
         taught = self._lesson.get(kind)
         if taught and self._rng.random() < 0.75:
             return taught[self._rng.integers(len(taught))]
-        if self._split == 'train' and kind not in _WHOLE and self._rng.random() < ASSEMBLED_SHARE:
+        share = _SELDOM_SAID_SHARE if kind in _SELDOM_SAID else ASSEMBLED_SHARE
+        if self._split == 'train' and kind not in _WHOLE and self._rng.random() < share:
             assembled = self._assemble(kind)
             if assembled is not None:
                 return assembled

@@ -48,10 +48,12 @@ class ScriptWriter(VideoWriter):
             else:
                 self._something_idle()
             self._pause(0.5, 2.2)
-        if self._rng.random() < 0.35:
-            self._say('cue_cancel' if self._rng.random() < 0.5 else 'interruption')
+        if self._rng.random() < 0.5:
+            self._say('cue_cancel' if self._rng.random() < 0.65 else 'interruption')
             self._pause(0.8, 1.5)
-            self._cue_or_other(bound)
+            for _ in range(self._rng.integers(1, 4)):
+                self._cue_or_other(bound)
+                self._pause(0.5, 1.5)
 
     def _cue_or_other(self, bound: list[str]) -> None:
         draw = self._rng.random()
