@@ -56,6 +56,7 @@ class Ranks:
         return float(shared)
 
     def close(self) -> None:
-        """Leaves the group."""
+        """Leaves the group, all at once: who left alone would tear connections that are in use."""
         if self.world > 1:
+            distributed.barrier()
             distributed.destroy_process_group()

@@ -35,8 +35,21 @@ def speaker(spy, start_node, tmp_path):
     playback = spy.collect(Playback, 'playback', topic_qos.PLAYBACK)
     node = start_node('speaker_node', params={'file': str(path)})
     publisher = spy.publisher(SpeechChunk, 'speech', topic_qos.SPEECH)
-    spy.wait_for_publishers('playback')
+    wait_for_reports(spy, publisher.publish, playback)
     return publisher.publish, playback, path, node
+
+
+def wait_for_reports(spy, send, playback) -> None:
+    """Says nothing until that is reported: that one side knows the other isn't yet both ways."""
+    for number in range(30):
+        send(speech(0, [], number, 'nobody', last=True))
+        try:
+            spy.wait_until(lambda n=number: any(r.sequence == n for r in playback), 0.5)
+        except AssertionError:
+            continue
+        playback.clear()
+        return
+    pytest.fail('the speaker reports nothing')
 
 
 def read(path) -> np.ndarray:
