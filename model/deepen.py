@@ -103,15 +103,16 @@ def deepen_run(
     """
     wider = deepen_config(config, after, ear_blocks)
     sources = _sources(config.transformer.layers, after)
-    new = build_net(wider)
-    old_names, new_names = _names(build_net(config)), _names(new)
+    net = build_net(wider)
+    fresh = net.state_dict()
+    old_names, new_names = _names(build_net(config)), _names(net)
     optimisers = [
         _carry_over(kept, old, new, sources)
         for kept, old, new in zip(state['optimisers'], old_names, new_names, strict=True)
     ]
     deeper = state | {
-        'net': deepen_weights(state['net'], after, new.state_dict()),
-        'average': deepen_weights(state['average'], after, new.state_dict()),
+        'net': deepen_weights(state['net'], after, fresh),
+        'average': deepen_weights(state['average'], after, fresh),
         'optimisers': optimisers,
     }
     return deeper, wider
@@ -175,7 +176,7 @@ def _names(net: InteractionNet) -> list[list[list[str]]]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description='Give a training run more blocks.')
+    parser = argparse.ArgumentParser(description='Give a training run more blocks, and the ear of its preset.')
     parser.add_argument(
         '--state',
         type=Path,

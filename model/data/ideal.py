@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from .features import Utterance
 
 TURN_FRAMES = 10
-# Frames after its end for which a word must have been heard before it is named or answered. Of
-# words that ended less than three frames before the window closed, twice as many were misheard.
+# Frames that must follow a word's end in the window before it is named or answered: nearer to the
+# window's edge it is too often taken for another.
 HEARD_MARGIN = 3
 SEEN_MARGIN = 1
 STOP_MARGIN = -4  # a stop word is acted on while it ends
@@ -63,7 +63,7 @@ def turn_named(end: int) -> int:
 
 
 def typed_frame(turn: int) -> int:
-    """Frame of an event that comes as text: it is read, and reacted to, in its micro-turn."""
+    """Frame of an event that comes as text: in its micro-turn with every margin."""
     return turn * TURN_FRAMES + 5
 
 
