@@ -176,7 +176,7 @@ def _names(net: InteractionNet) -> list[list[list[str]]]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description='Give a training run more blocks, and the ear of its preset.')
+    parser = argparse.ArgumentParser(description='Give a training run more blocks, and an ear.')
     parser.add_argument(
         '--state',
         type=Path,
