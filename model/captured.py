@@ -24,7 +24,7 @@ class Captured:
     def __init__(self, work: Callable[[Tensor], Tensor], x: Tensor, pool: Any = None):
         self._graph: torch.cuda.CUDAGraph | None = None
         if not x.is_cuda:
-            self._work = work
+            self._work, self._y = work, x
             return
         self._x = torch.zeros_like(x)
         with torch.no_grad(), torch.cuda.device_of(x):
@@ -41,20 +41,58 @@ class Captured:
     def __call__(self, x: Tensor) -> Tensor:
         """Runs the work; on CUDA its result is overwritten by the next call."""
         if self._graph is None:
-            return self._work(x)
+            self._y = self._work(x)
+            return self._y
         self._x.copy_(x, non_blocking=True)
         self._graph.replay()
         return self._y
 
-    def read(self, x: Tensor) -> Tensor:
-        """Runs the work and waits for its result, which is on the host.
+    def wait(self) -> Tensor:
+        """Waits for the result of the last call, and brings it to the host.
 
         Nothing else in a micro-turn waits for the device.
         """
-        return self(x).cpu()
+        return self._y.cpu()
+
+    def read(self, x: Tensor) -> Tensor:
+        """Runs the work and waits for its result, which is on the host."""
+        self(x)
+        return self.wait()
 
 
 def put(x: Tensor, device: torch.device) -> Tensor:
     """Moves a tensor of the host to a device, without waiting until it is there."""
     host = x.pin_memory() if device.type == 'cuda' else x
     return host.to(device, non_blocking=True)
+
+
+def when(chosen: Tensor, work: Callable[[], None]) -> None:
+    """Does a piece of work if a tensor says so, without asking the host where that can be.
+
+    Args:
+        chosen: One bool. Captured work looks at it in every replay; off CUDA it is looked at now.
+        work: What it makes it writes into tensors that were there before. On CUDA outside of a
+            capture it is always done, so that all it needs has been compiled.
+    """
+    chosen = chosen.view(())
+    if not chosen.is_cuda:
+        if chosen:
+            work()
+    elif torch.cuda.is_current_stream_capturing():
+        graph = torch.cuda.CUDAGraph.get_currently_capturing_graph()
+        graph.begin_capture_to_if_node(chosen)
+        try:
+            work()
+        finally:
+            graph.end_capture_to_conditional_node()
+    else:
+        work()
+
+
+def can_branch(device: torch.device) -> bool:
+    """Whether a CUDA graph can leave out a part of itself: since CUDA 12.4, driver included."""
+    if device.type != 'cuda':
+        return False
+    runtime = tuple(int(part) for part in (torch.version.cuda or '0').split('.')[:2])
+    knows = hasattr(torch.cuda.CUDAGraph, 'begin_capture_to_if_node')
+    return knows and runtime >= (12, 4) and torch._C._cuda_getDriverVersion() >= 12040

@@ -21,13 +21,18 @@ class Decoded:
         tokens: In order, without the boundary.
         probabilities: Of each of them.
         boundary: The token that ended them.
-        hidden_D: (D,) hidden state that the boundary was chosen from.
+        hidden_D: (D,) hidden state that the boundary was chosen from; None where it stays on a GPU.
     """
 
     tokens: list[str] = field(default_factory=list)
     probabilities: list[float] = field(default_factory=list)
     boundary: str = '<silent>'
     hidden_D: Tensor | None = None
+
+    def add(self, token: str, probability: float) -> None:
+        """Takes down the next token."""
+        self.tokens.append(token)
+        self.probabilities.append(probability)
 
     def said(self, vocabulary: Vocabulary) -> list[str]:
         """The words that are spoken: those outside `<act> ... <end>`."""

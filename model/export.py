@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from .checkpoint import build_net, preset, save_checkpoint
+from .checkpoint import build_net, load_checkpoint, preset, save_checkpoint
 from .flow_head import FlowHead
 from .session import DEFAULT_CHECKPOINT
 from .speech_out import SpeechOut
@@ -30,7 +30,8 @@ def export(train: Path, speech: Path | None, output: Path, preset_name: str = 'n
 
     Args:
         train: Folder of `train.py`.
-        speech: Folder of `train_flow.py` and `train_vocoder.py`; None for a silent checkpoint.
+        speech: Folder of `train_flow.py` and `train_vocoder.py`, or a checkpoint whose voice is
+            kept; None for a silent checkpoint.
         output: File to write.
         preset_name: Preset that was trained.
 
@@ -42,16 +43,25 @@ def export(train: Path, speech: Path | None, output: Path, preset_name: str = 'n
     state = torch.load(train / 'state.pt', map_location='cpu', weights_only=True)
     net.load_state_dict(state['average'])
     notes = {'steps': state['step'], 'trained_s': round(state['trained_s'])}
-    extra = load_speech(speech).state_dict() if speech else None
+    extra = _voice(speech) if speech else None
     save_checkpoint(output, net, vocabulary, extra, notes)
     return notes
+
+
+def _voice(speech: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(speech)[2] if speech.is_file() else load_speech(speech).state_dict()
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description='Write a checkpoint of trained parts.')
     parser.add_argument('--train', type=Path, default=Path('.cache/train/nano'))
-    parser.add_argument('--speech', type=Path, default=Path('.cache/train/flow'))
+    parser.add_argument(
+        '--speech',
+        type=Path,
+        default=Path('.cache/train/flow'),
+        help='folder of the trained voice, or a checkpoint with one (default: %(default)s)',
+    )
     parser.add_argument('--silent', action='store_true', help='leave the voice out')
     parser.add_argument('--output', type=Path, default=DEFAULT_CHECKPOINT)
     parser.add_argument('--preset', default='nano')

@@ -38,11 +38,14 @@ class FusedDecoder:
 
     Args:
         fused: The transformer; its weights must not change any more.
+
+    Attributes:
+        pool: Memory that the graphs of all sessions share; None off CUDA.
     """
 
     def __init__(self, fused: FusedTransformer):
         self._fused = fused
-        self._pool = torch.cuda.graph_pool_handle() if fused.device.type == 'cuda' else None
+        self.pool = torch.cuda.graph_pool_handle() if fused.device.type == 'cuda' else None
         ids_V = torch.arange(fused.config.vocab, device=fused.device)
         with torch.no_grad(), torch.cuda.device_of(ids_V):
             self._embedding_VD = fused.embed(ids_V)
@@ -54,7 +57,7 @@ class FusedDecoder:
         append = partial(fused.append, state=state)
         for length in range(1, max_append + 1):
             x_BtD = torch.zeros(1, length, fused.config.width, device=fused.device)
-            state.passes[length] = Captured(append, x_BtD, self._pool)
+            state.passes[length] = Captured(append, x_BtD, self.pool)
         state.reset()
         return state
 
@@ -65,6 +68,18 @@ class FusedDecoder:
     def logits(self, h_nD: Tensor) -> Tensor:
         """Scores the vocabulary: (n, D) from `append` to (n, V) fp32."""
         return self._fused.logits(h_nD)
+
+    def run(self, x_tD: Tensor, state: FusedState) -> Tensor:
+        """Appends to one session as part of a graph that is being captured, or off CUDA.
+
+        Args:
+            x_tD: (t, D) embedded inputs.
+            state: The session's memory. `appended` counts on now, not when the graph is replayed.
+
+        Returns:
+            (t, D) fp32, hidden states after the final norm.
+        """
+        return self._fused.append(x_tD[None], state)[0].float()
 
     def append(self, pieces: Sequence[Tensor], states: Sequence[TransformerState]) -> list[Tensor]:
         """Runs the next tokens of one or more sessions.

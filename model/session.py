@@ -19,14 +19,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .captured import put
+from .captured import can_branch, put
 from .checkpoint import load_checkpoint
 from .decoded import Decoded
+from .fused_decoder import FusedDecoder, FusedState
 from .heads import Heads, Reading
 from .interaction_net import InteractionNet
 from .interface import TURN_SAMPLES, MicroTurn, Role, StepResult
 from .mel import MelStream
 from .open_voice import OpenVoice
+from .percept import Percept, assemble
 from .picture import PATCH, fit_newest
 from .plain_decoder import Decoder, make_decoder
 from .snapshot import Snapshot, check, fill
@@ -36,6 +38,7 @@ from .summary import Summary
 from .timer import timer_after, timer_words
 from .tokens import Vocabulary
 from .transcript import Transcript
+from .turn_graphs import TurnGraphs
 from .voice import Voice
 
 DEFAULT_CHECKPOINT = Path(__file__).with_name('nano.safetensors')
@@ -81,12 +84,22 @@ class Session:
         self._never_V = never
         at_once = self.device.type == 'cuda'
         self._heads = Heads(self._net, self._decoder, never, at_once)
+        self._graphs = self._capture() if can_branch(self.device) else None
         self._boundaries = (vocabulary['<silent>'], vocabulary['<speak>'])
         config = net.config.transformer
         self._window = config.full_window if 'full' in config.layer_types else config.window
         self._summary = Summary(self._window)
         self._fingerprint = ''
         self.reset()
+
+    def _capture(self) -> TurnGraphs | None:
+        """The graphs of whole micro-turns, where the decoder can be part of one."""
+        decoder, net = self._decoder, self._net
+        if not isinstance(decoder, FusedDecoder) or not net.config.heard_tokens:
+            return None
+        state = cast(FusedState, self._state)
+        args = (state, self._before_FM, self._never_V, self._vocabulary, MAX_OUT)
+        return TurnGraphs(net, decoder, *args)
 
     def reset(self) -> None:
         """Forgets the conversation."""
@@ -237,16 +250,15 @@ class Session:
 
     def _live(self, micro_turn: MicroTurn) -> Generator[Tensor, Tensor, StepResult]:
         """Lives through a micro-turn; yields what is to be appended, gets its hidden states."""
-        clock = StopWatch()
-        index = self._count(micro_turn.index)
-        x_tD, last_audio = self._read(micro_turn, index)
+        clock, index = StopWatch(), self._count(micro_turn.index)
+        x_tD, last_audio = self._read(self._perceive(micro_turn, index))
         clock.lap('front_end_ms')
         x_tD, text_tD = x_tD[: last_audio + 1], x_tD[last_audio + 1 :]
         if not self._net.config.heard_tokens:
             x_tD, text_tD = torch.cat([x_tD, text_tD]), text_tD[:0]
         h_tD = yield from self._append(x_tD)
         reading = self._heads.read(h_tD[last_audio])
-        heard = self._heard(reading, index)
+        heard = self._heard(reading.heard, index)
         if self._net.config.heard_tokens and heard:
             text_tD = torch.cat([self._as_tokens(heard), text_tD])
         if len(text_tD):
@@ -255,8 +267,34 @@ class Session:
             reading = self._heads.read(h_tD[-1])
         clock.lap('prefill_ms')
         out = yield from self._decode(reading, h_tD[-1])
+        return self._conclude(out, heard, micro_turn, index, clock)
+
+    def _live_on_device(self, micro_turn: MicroTurn) -> Generator[None, None, StepResult]:
+        """Lives through a micro-turn; yields once, when the device has been told what to do."""
+        assert self._graphs is not None
+        clock, index = StopWatch(), self._count(micro_turn.index)
+        self._graphs.launch(self._perceive(micro_turn, index))
+        clock.lap('front_end_ms')
+        yield
+        slots, tokens, shares = self._graphs.collect()
+        heard = self._heard(slots, index)
+        out = Decoded()
+        for token, share in zip(tokens, shares, strict=True):
+            if token in self._boundaries:
+                out.boundary = self._vocabulary.tokens[token]
+            else:
+                out.add(self._vocabulary.tokens[token], share)
+        return self._conclude(out, heard, micro_turn, index, clock)
+
+    def _conclude(
+        self, out: Decoded, heard: tuple[str, ...], turn: MicroTurn, index: int, clock: StopWatch
+    ) -> StepResult:
+        """Does what was decided."""
+        if self._net.config.mark_turns:
+            self._elapsed = timer_after(self._elapsed, out.tokens)
+        self._boundary = self._vocabulary[out.boundary]
         clock.lap('decode_ms')
-        result = self._act_on(out, micro_turn, index)
+        result = self._act_on(out, turn, index)
         clock.lap('speech_ms')
         return dataclasses.replace(result, heard=heard, timing=clock.timing())
 
@@ -279,28 +317,29 @@ class Session:
         self._next_index = index + self._index_offset + 1
         return index + self._index_offset
 
-    def _read(self, turn: MicroTurn, index: int) -> tuple[Tensor, int]:
+    def _perceive(self, turn: MicroTurn, index: int) -> Percept:
+        see = self._net.video is not None and turn.frames is not None
+        text = [self._vocabulary[token] for token in timer_words(self._elapsed)]
+        text += self._text_in(turn)
+        user_FM, own_FM = self._user_mel.push(turn.user_pcm), self._own_mel.push(turn.own_pcm)
+        frames = self._picture_pair(cast(np.ndarray, turn.frames)) if see else None
+        return Percept(self._boundary, index, self._elapsed, user_FM, own_FM, frames, text)
+
+    def _read(self, percept: Percept) -> tuple[Tensor, int]:
         """(t, D) input of the decoder, and the position of the last user-audio token."""
-        ids, net = self._vocabulary.ids, self._net
-        see = net.video if turn.frames is not None else None
-        before = [self._boundary] + [ids['<video>']] * (see is not None)
-        timer = [ids[token] for token in timer_words(self._elapsed)]
-        tokens = before + [ids['<audio>']] * net.config.audio_tokens + timer + self._text_in(turn)
-        x_tD = self._decoder.embed(self._put(torch.tensor(tokens))).clone()
-        user = self._levels(self._user_mel, turn.user_pcm)
-        own = self._levels(self._own_mel, turn.own_pcm)
-        first = len(before)
-        last = first + net.config.audio_tokens
-        x_tD[first:last] += net.user_tokens(user, self._before_FM)[0, 0]
-        heard_FM = torch.cat([self._before_FM, user[:, 0]], dim=1)
-        self._before_FM.copy_(heard_FM[:, -self._before_FM.shape[1] :])
-        clock = self._put(torch.tensor([[index]]))
-        since = self._put(torch.tensor([[self._elapsed]]))
-        x_tD[0] += net.turn_tokens(own, clock, since)[0, 0]
-        if see is not None and turn.frames is not None:
-            frames = self._picture_pair(turn.frames)
-            x_tD[1] += see(self._put(torch.from_numpy(frames[None])))[0]
-        return x_tD, last - 1
+        ids, net, frames = self._vocabulary.ids, self._net, percept.frames_2HWC
+        before = [percept.boundary] + [ids['<video>']] * (frames is not None)
+        before += [ids['<audio>']] * net.config.audio_tokens
+        x_tD = assemble(
+            net,
+            self._decoder.embed,
+            self._before_FM,
+            self._put(torch.tensor(before + percept.text)),
+            self._put(torch.from_numpy(np.stack([percept.user_FM, percept.own_FM]))),
+            self._put(torch.tensor([percept.index, percept.elapsed])),
+            None if frames is None else self._put(torch.from_numpy(frames[None])),
+        )
+        return x_tD, len(before) - 1
 
     def _picture_pair(self, frames_2HWC: np.ndarray) -> np.ndarray:
         """The newest picture of the micro-turn before and of this one: always 200 ms apart."""
@@ -308,11 +347,6 @@ class Session:
         before = newest if self._picture is None else self._picture
         self._picture = newest
         return np.stack([before, newest])
-
-    def _levels(self, stream: MelStream, pcm: np.ndarray) -> Tensor:
-        """(1, 1, F, M) levels in [0, 1]."""
-        levels = self._put(torch.from_numpy(stream.push(pcm)))
-        return levels[None, None].float() / 255
 
     def _put(self, tensor: Tensor) -> Tensor:
         return put(tensor, self.device)
@@ -339,30 +373,24 @@ class Session:
         taken, self._text = self._text[:MAX_TEXT_TOKENS], self._text[MAX_TEXT_TOKENS:]
         return taken
 
-    def _heard(self, reading: Reading, index: int) -> tuple[str, ...]:
-        best, vocabulary = reading.heard, self._vocabulary
-        words = tuple(vocabulary.tokens[i] for i in best if vocabulary.is_word(i))
+    def _heard(self, slots: list[int], index: int) -> tuple[str, ...]:
+        vocabulary = self._vocabulary
+        words = tuple(vocabulary.tokens[i] for i in slots if vocabulary.is_word(i))
         self._transcript.add(words, index)
         return words
 
     def _decode(self, reading: Reading, h_D: Tensor) -> Generator[Tensor, Tensor, Decoded]:
-        out = Decoded()
+        out = Decoded(hidden_D=h_D)
         for _ in range(MAX_OUT):
             token = reading.token
             out.hidden_D = h_D
             if token in self._boundaries:
+                out.boundary = self._vocabulary.tokens[token]
                 break
-            out.tokens.append(self._vocabulary.tokens[token])
-            out.probabilities.append(reading.probability)
+            out.add(self._vocabulary.tokens[token], reading.probability)
             h_tD = yield self._decoder.embed(self._put(torch.tensor([token])))
             h_D = h_tD[0]
             reading = self._heads.read(h_D)
-        else:
-            token = self._boundaries[0]
-        if self._net.config.mark_turns:
-            self._elapsed = timer_after(self._elapsed, out.tokens)
-        self._boundary = token
-        out.boundary = self._vocabulary.tokens[token]
         return out
 
     def _act_on(self, out: Decoded, turn: MicroTurn, index: int) -> StepResult:
@@ -414,6 +442,11 @@ def step_together(
     decoder = sessions[0]._decoder
     if len(set(sessions)) < len(sessions) or any(s._decoder is not decoder for s in sessions):
         raise ValueError('sessions: expected different siblings of one session')
+    if all(session._graphs is not None for session in sessions):
+        begun = [s._live_on_device(turn) for s, turn in zip(sessions, micro_turns, strict=True)]
+        for life in begun:
+            next(life)
+        return [_end_of(life) for life in begun]
     lives = [s._live(turn) for s, turn in zip(sessions, micro_turns, strict=True)]
     results: list[StepResult | None] = [None] * len(lives)
     waiting = {number: next(life) for number, life in enumerate(lives)}
@@ -427,6 +460,14 @@ def step_together(
                 results[number] = end.value
                 del waiting[number]
     return cast(list[StepResult], results)
+
+
+def _end_of(life: Generator[None, None, StepResult]) -> StepResult:
+    try:
+        next(life)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError('a micro-turn yields once')
 
 
 def _check(micro_turn: MicroTurn) -> None:

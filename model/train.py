@@ -22,12 +22,13 @@ import warnings
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from .checkpoint import build_net, preset
+from .checkpoint import build_net, load_checkpoint, preset
 from .curves import draw_curves
 from .data.feed import Feed
 from .data.tensors import Batch
@@ -41,8 +42,11 @@ warnings.filterwarnings('ignore', 'Mismatch dtype between input and weight')
 # Most micro-turns are silent, and that is learned soon: boundaries count in full, but the loss is
 # scaled as if they counted less, so that it does not fade behind that of the transcript.
 BOUNDARY_SHARE = 0.4
-# To act for nothing costs more than to miss something once: people say it again.
+# To act for nothing costs more than to miss something once: people say it again. Most so where
+# nobody means the robot at all.
 SILENT_WEIGHT = 4.0
+CALM_WEIGHT = 7.0
+CALM_THEMES = frozenset(('idle', 'transcribe', 'words'))
 _SILENT = CONTROLS.index('<silent>')
 HEARD_WEIGHT = 0.5
 NO_WORD_WEIGHT = 0.2
@@ -90,6 +94,10 @@ def to_tensors(batch: Batch, device: torch.device) -> dict[str, Tensor]:
         'phase': batch.phase_BN3,
         'since': batch.since_BN,
         'heard_pos': batch.heard_pos_BNS,
+        'silent_weight': np.array(
+            [CALM_WEIGHT if theme in CALM_THEMES else SILENT_WEIGHT for theme in batch.themes],
+            np.float32,
+        ),
     }
     return {
         name: torch.from_numpy(array).to(device)
@@ -119,7 +127,8 @@ def compute_losses(
     logits = net.transformer.logits(h_BTD.flatten(0, 1)[asked]).float()
     each = functional.cross_entropy(logits, wanted, reduction='none')
     is_boundary = boundaries[wanted]
-    weighted = torch.where(wanted == _SILENT, SILENT_WEIGHT, 1.0) * each
+    weight_BT = batch['silent_weight'][:, None].expand_as(batch['label'])
+    weighted = torch.where(wanted == _SILENT, weight_BT.flatten()[asked], 1.0) * each
     out_loss = weighted.sum() / torch.where(is_boundary, BOUNDARY_SHARE, 1.0).sum()
     heard_loss, heard_correct = _heard_loss(net, h_BTD, batch)
     total = out_loss + heard_weight * heard_loss
@@ -237,17 +246,30 @@ class Trainer:
         preset_name: Preset of a new run; a run that exists in `folder` is resumed.
         learning_rate: Peak learning rate.
         ranks: The processes that train together, and where.
+        init: Checkpoint that a new run goes on from; None for fresh weights.
+
+    Raises:
+        ValueError: `init` is no checkpoint, or of another shape or vocabulary.
     """
 
-    def __init__(self, folder: Path, preset_name: str, learning_rate: float, ranks: Ranks):
+    def __init__(
+        self,
+        folder: Path,
+        preset_name: str,
+        learning_rate: float,
+        ranks: Ranks,
+        init: Path | None = None,
+    ):
         self.folder, self.device, self.ranks = folder, ranks.device, ranks
         self.config = preset(preset_name, len(default_vocabulary()))
         self.net = build_net(self.config).to(self.device)
         self.average = build_net(self.config).to(self.device)
-        self.average.load_state_dict(self.net.state_dict())
-        self.optimisers = build_optimisers(self.net, learning_rate)
         self.learning_rate, self.step, self.trained_s = learning_rate, 0, 0.0
         self._warm_from = 0
+        if init is not None:
+            self._begin_with(init)
+        self.average.load_state_dict(self.net.state_dict())
+        self.optimisers = build_optimisers(self.net, learning_rate)
         self._random = random.Random(ranks.rank)
         folder.mkdir(parents=True, exist_ok=True)
         self._resume()
@@ -260,6 +282,16 @@ class Trainer:
     def path(self) -> Path:
         """The resumable checkpoint."""
         return self.folder / 'state.pt'
+
+    def _begin_with(self, checkpoint: Path) -> None:
+        net, vocabulary, _, notes = load_checkpoint(checkpoint)
+        if net.config != self.config or vocabulary.tokens != default_vocabulary().tokens:
+            raise ValueError(
+                f'init: {checkpoint} has another shape or vocabulary, expected that of the preset'
+            )
+        self.net.load_state_dict(net.state_dict())
+        self.step, self.trained_s = notes.get('steps', 0), float(notes.get('trained_s', 0))
+        self._warm_from = self.step
 
     def _resume(self) -> None:
         if not self.path.exists():
@@ -347,7 +379,7 @@ def train(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     ranks = Ranks(arguments.device)
-    trainer = Trainer(arguments.folder, arguments.preset, arguments.rate, ranks)
+    trainer = Trainer(arguments.folder, arguments.preset, arguments.rate, ranks, arguments.init)
     if arguments.compile:
         compile_net(trainer.net)
     feed = Feed(
@@ -433,6 +465,9 @@ def main() -> None:
     parser.add_argument('--folder', type=Path, default=Path('.cache/train/nano'))
     parser.add_argument('--bank', type=Path, default=Path('.cache/bank'), help='phrase bank')
     parser.add_argument('--preset', default='nano')
+    parser.add_argument(
+        '--init', type=Path, help='checkpoint that a new run goes on from (model/nano.safetensors)'
+    )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--rate', type=float, default=1.5e-3, help='peak learning rate')
     parser.add_argument(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_session import WORDS, bits, noise, small_session
 
+from interaction_node.model import session as session_module
 from interaction_node.model.captured import Captured
 from interaction_node.model.flow_head import FlowHead
 from interaction_node.model.fused import FusedTransformer
@@ -15,7 +16,7 @@ from interaction_node.model.fused_decoder import FusedDecoder
 from interaction_node.model.interface import Role, TextInput
 from interaction_node.model.open_voice import OpenVoice
 from interaction_node.model.plain_decoder import PlainDecoder
-from interaction_node.model.session import MAX_APPEND, MAX_OUT, Session, step_together
+from interaction_node.model.session import MAX_APPEND, Session, step_together
 from interaction_node.model.speech_out import SpeechOut
 from interaction_node.model.vocoder import Vocoder
 from interaction_node.model.voice import Voice
@@ -109,32 +110,42 @@ def test_nothing_is_compiled_or_allocated_after_the_warm_up():
     assert after == before
 
 
-def test_the_host_waits_once_a_token_once_for_what_was_read_and_once_for_the_voice(monkeypatch):
-    session, waits, tokens = gpu_session(), [], []
+def test_the_host_waits_once_for_what_was_decided_and_once_for_the_voice(monkeypatch):
+    session, waits, spoke = gpu_session(), [], []
+    assert session._graphs is not None
     for turn in noise(10, lines=LINES):
         session.step(turn)
-    read, act_on = Captured.read, session._act_on
+    wait = Captured.wait
 
     def counted(*args):
         waits.append(args)
         torch.cuda.set_sync_debug_mode('default')
         try:
-            return read(*args)
+            return wait(*args)
         finally:
             torch.cuda.set_sync_debug_mode('error')
 
-    monkeypatch.setattr(Captured, 'read', counted)
-    session._act_on = lambda out, *rest: tokens.append(len(out.tokens)) or act_on(out, *rest)
+    monkeypatch.setattr(Captured, 'wait', counted)
     for turn in noise(20, seed=1, lines=LINES):
         waits.clear()
         torch.cuda.set_sync_debug_mode('error')
         try:
-            result = session.step(turn)
+            spoke.append(session.step(turn).voice == 'flow')
         finally:
             torch.cuda.set_sync_debug_mode('default')
-        spoke = result.voice == 'flow'
-        least = min(tokens[-1] + 1, MAX_OUT) + spoke
-        assert least <= len(waits) <= least + 1
+        assert len(waits) == 1 + spoke[-1]
+    assert any(spoke)
+
+
+def test_a_graph_that_branches_decides_what_the_host_would_decide(monkeypatch):
+    branching = gpu_session()
+    monkeypatch.setattr(session_module, 'can_branch', lambda _device: False)
+    asking = branching.sibling()
+    assert asking._graphs is None
+    for turn in noise(30, lines=LINES):
+        assert bits(branching.step(turn)) == bits(asking.step(turn))
+    assert_same_memory(branching, asking)
+    assert branching._state.appended == int(branching._state.position)
 
 
 def test_the_voice_says_nearly_the_same_as_on_a_processor():

@@ -7,6 +7,7 @@ import torch
 from small_session import WORDS, noise, small_session
 
 from interaction_node.kernels.launch import recorded
+from interaction_node.model import turn_graphs
 from interaction_node.model.captured import Captured
 from interaction_node.model.checkpoint import build_net, preset
 from interaction_node.model.flow_head import FlowHead
@@ -16,7 +17,7 @@ from interaction_node.model.fused_decoder import FusedDecoder
 from interaction_node.model.heads import Heads
 from interaction_node.model.interface import MicroTurn, Role, TextInput
 from interaction_node.model.open_voice import OpenVoice
-from interaction_node.model.session import Session
+from interaction_node.model.session import MAX_OUT, Session
 from interaction_node.model.speech_out import SpeechOut
 from interaction_node.model.tokens import Vocabulary
 from interaction_node.model.vocoder import Vocoder
@@ -76,3 +77,34 @@ def test_nothing_but_what_is_read_leaves_the_device(device, monkeypatch):
     assert launches
     assert answers == []
     assert result.speech is not None
+
+
+def test_nothing_is_asked_of_the_device_before_the_micro_turn_is_over(device, monkeypatch):
+    meta = torch.device('meta')
+    plain = small_session()
+    net, vocabulary = plain._net.to(meta), plain._vocabulary
+    monkeypatch.setattr(torch, 'is_autocast_enabled', lambda _kind: False)
+    # As in a capture: whatever is chosen, all of it becomes part of the graph.
+    parts = []
+    monkeypatch.setattr(turn_graphs, 'when', lambda _chosen, work: parts.append(work()))
+    ids = [vocabulary[token] for token in ('go', '<pad>', 'one', 'two', '<speak>')]
+    answers = [*ids, *ids[-1:] * (MAX_OUT - 3), *[0.5] * MAX_OUT]
+    waited = []
+
+    def wait(captured):
+        assert captured._y.is_meta
+        waited.append(len(captured._y))
+        return torch.tensor(answers)
+
+    monkeypatch.setattr(Captured, 'wait', wait)
+    with recorded() as launches:
+        decoder = FusedDecoder(FusedTransformer(net.transformer))
+        session = Session(net, vocabulary, Voice(None, OpenVoice()), meta, decoder)
+        session._graphs = session._capture()
+        lines = {0: (TextInput(Role.USER, 'go red ' * 10),)}
+        result = session.step(noise(1, lines=lines)[0])
+    assert waited == [len(answers)]
+    assert (result.heard, result.text) == (('go',), 'one two')
+    assert session._state.appended == 4 + 1 + 22 + 2
+    assert len(parts) == 2 + MAX_OUT
+    assert launches

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a session does on a GPU, here through the kernels' references: nothing is captured."""
+"""What a session does on a GPU, here through the kernels' references: nothing is captured.
+
+With CUDA 12.4 it lives through a micro-turn in graphs that branch; before, the host decides what
+comes next. Both ways are tested.
+"""
 
 import importlib.util
 from types import SimpleNamespace
@@ -10,7 +14,8 @@ from small_session import WORDS, bits, noise, small_session
 
 from interaction_node.kernels.launch import can_launch
 from interaction_node.model import fused_decoder, plain_decoder
-from interaction_node.model.captured import Captured
+from interaction_node.model import session as session_module
+from interaction_node.model.captured import Captured, when
 from interaction_node.model.flow_head import FlowHead
 from interaction_node.model.flow_sampler import FlowSampler
 from interaction_node.model.fused import FusedTransformer
@@ -42,6 +47,13 @@ def hearing_net():
     return net, session
 
 
+@pytest.fixture(params=[True, False], ids=['branches', 'asks'])
+def branches(request, monkeypatch):
+    """Whether graphs can branch."""
+    monkeypatch.setattr(session_module, 'can_branch', lambda _device: request.param)
+    return request.param
+
+
 def as_on_a_gpu(net, dtype=torch.float32):
     """A session with the decoder, and with the heads, of a GPU."""
     decoder = FusedDecoder(FusedTransformer(net.transformer, dtype))
@@ -54,19 +66,20 @@ def as_on_a_gpu(net, dtype=torch.float32):
 def waits(monkeypatch):
     """Counts how often the host waits for the device."""
     count = SimpleNamespace(n=0)
-    read = Captured.read
+    wait = Captured.wait
 
     def counted(*args):
         count.n += 1
-        return read(*args)
+        return wait(*args)
 
-    monkeypatch.setattr(Captured, 'read', counted)
+    monkeypatch.setattr(Captured, 'wait', counted)
     return count
 
 
-def test_a_session_decides_what_it_decides_without_the_kernels():
+def test_a_session_decides_what_it_decides_without_the_kernels(branches):
     net, plain = hearing_net()
     fused, heard = as_on_a_gpu(net), 0
+    assert (fused._graphs is not None) == branches
     for turn in noise(6, lines=LINES):
         expected, found = plain.step(turn), fused.step(turn)
         assert bits(found)[0] == bits(expected)[0]
@@ -76,6 +89,48 @@ def test_a_session_decides_what_it_decides_without_the_kernels():
     for ours, theirs in zip(fused._state.blocks, plain._state.blocks, strict=True):
         for one, other in zip(ours.tensors(), theirs.tensors(), strict=True):
             torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
+def test_the_host_waits_once_a_micro_turn_where_graphs_branch(waits, monkeypatch):
+    monkeypatch.setattr(session_module, 'can_branch', lambda _device: True)
+    session, heard, tokens = as_on_a_gpu(hearing_net()[0]), [], []
+    act_on = session._act_on
+    session._act_on = lambda out, *rest: tokens.append(len(out.tokens)) or act_on(out, *rest)
+    for number, turn in enumerate(noise(8, lines=LINES)):
+        heard += session.step(turn).heard
+        assert waits.n == number + 1
+    assert heard
+    assert max(tokens) > 1
+
+
+def test_without_a_picture_or_eyes_graphs_read_what_there_is(monkeypatch):
+    monkeypatch.setattr(session_module, 'can_branch', lambda _device: True)
+    for eyes in (True, False):
+        net, plain = hearing_net()
+        if not eyes:
+            net.video = None
+        fused = as_on_a_gpu(net)
+        for turn in noise(3, frames=False) + noise(3, first=3) + noise(2, first=6, frames=False):
+            assert bits(fused.step(turn))[0] == bits(plain.step(turn))[0]
+        assert fused._state.appended == int(fused._state.position) == plain._state.appended
+
+
+def test_where_too_much_is_said_the_turn_ends_in_silence(branches):
+    net, plain = hearing_net()
+    fused, ids = as_on_a_gpu(net), [plain._vocabulary[name] for name in ('<silent>', '<speak>')]
+    for session in (plain, fused):
+        session._never_V[ids] = float('-inf')
+    for turn in noise(2):
+        expected, found = plain.step(turn), fused.step(turn)
+        assert bits(found)[0] == bits(expected)[0]
+        assert fused._state.appended == int(fused._state.position) == plain._state.appended
+
+
+@pytest.mark.parametrize('chosen', [True, False])
+def test_conditional_work_is_done_if_it_was_chosen(chosen):
+    done = torch.zeros(1)
+    when(torch.tensor([chosen]), lambda: done.add_(1))
+    assert bool(done) == chosen
 
 
 def test_the_host_waits_once_a_token_and_once_for_what_was_read(waits):
@@ -162,7 +217,7 @@ def test_too_many_tokens_are_refused(length):
     assert state.appended == 0
 
 
-def test_siblings_and_snapshots_are_as_without_the_kernels(tmp_path):
+def test_siblings_and_snapshots_are_as_without_the_kernels(tmp_path, branches):
     net = small_session()._net
     session = as_on_a_gpu(net, torch.bfloat16)
     other, alone = session.sibling(), session.sibling()
