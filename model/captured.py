@@ -95,4 +95,5 @@ def can_branch(device: torch.device) -> bool:
         return False
     runtime = tuple(int(part) for part in (torch.version.cuda or '0').split('.')[:2])
     knows = hasattr(torch.cuda.CUDAGraph, 'begin_capture_to_if_node')
-    return knows and runtime >= (12, 4) and torch._C._cuda_getDriverVersion() >= 12040
+    driver = getattr(torch._C, '_cuda_getDriverVersion', int)  # only a build for CUDA has it
+    return knows and runtime >= (12, 4) and driver() >= 12040

@@ -25,7 +25,8 @@ from .decoded import Decoded
 from .fused_decoder import FusedDecoder, FusedState
 from .heads import Heads, Reading
 from .interaction_net import InteractionNet
-from .interface import TURN_SAMPLES, MicroTurn, Role, StepResult
+from .interface import TURN_SAMPLES, MicroTurn, StepResult
+from .lines import Lines
 from .mel import MelStream
 from .open_voice import OpenVoice
 from .percept import Percept, assemble
@@ -34,7 +35,6 @@ from .plain_decoder import Decoder, make_decoder
 from .snapshot import Snapshot, check, fill
 from .speech_out import PREFIX_HEAD, SpeechOut
 from .stop_watch import StopWatch
-from .summary import Summary
 from .timer import timer_after, timer_words
 from .tokens import Vocabulary
 from .transcript import Transcript
@@ -44,11 +44,6 @@ from .voice import Voice
 DEFAULT_CHECKPOINT = Path(__file__).with_name('nano.safetensors')
 MAX_APPEND = 16
 MAX_OUT = 10
-MAX_TEXT_TOKENS = 160
-SUMMARY = 'summary:'
-# The largest part of what the model sees that a summary may take.
-_SUMMARY_SHARE = 0.25
-_ROLE_TOKENS = {Role.USER: '<user>', Role.PLANNER: '<planner>', Role.SYSTEM: '<system>'}
 _NEVER_OUT = ('<pad>', '<audio>', '<video>', '<user>', '<planner>', '<system>', '<read_done>')
 
 
@@ -87,8 +82,8 @@ class Session:
         self._graphs = self._capture() if can_branch(self.device) else None
         self._boundaries = (vocabulary['<silent>'], vocabulary['<speak>'])
         config = net.config.transformer
-        self._window = config.full_window if 'full' in config.layer_types else config.window
-        self._summary = Summary(self._window)
+        window = config.full_window if 'full' in config.layer_types else config.window
+        self._lines = Lines(vocabulary, window)
         self._fingerprint = ''
         self.reset()
 
@@ -110,9 +105,8 @@ class Session:
         self._picture: np.ndarray | None = None
         self._boundary = self._vocabulary['<silent>']
         self._elapsed = 0
-        self._text: list[int] = []
         self._transcript = Transcript()
-        self._summary.reset()
+        self._lines.reset()
         # Micro-turns are counted on after a restart; the offset is to the count of the caller.
         self._next_index, self._index_offset = 0, 0
         self._restored = False
@@ -141,10 +135,7 @@ class Session:
             summary: The text, '' for none; cut where it would take more than a quarter of what the
                 model sees.
         """
-        words, most = summary.split(), _SUMMARY_SHARE * (self._window or 0)
-        while self._window and len(self._vocabulary.encode(' '.join(words))) > most:
-            words.pop()
-        self._summary.set(' '.join(words))
+        self._lines.remember(summary)
 
     def snapshot(self) -> Snapshot:
         """Takes down everything that is remembered.
@@ -159,13 +150,12 @@ class Session:
             'next_index': self._next_index,
             'boundary': self._boundary,
             'elapsed': self._elapsed,
-            'text': list(self._text),
             'transcript': list(self._transcript.words),
         }
         taken = Snapshot({name: t.clone() for name, t in self._memory().items()}, facts)
         if self._picture is not None:
             taken.tensors['picture'] = torch.from_numpy(self._picture.copy())
-        taken.add('summary', self._summary.snapshot())
+        taken.add('lines', self._lines.snapshot())
         taken.add('voice', self._voice.snapshot())
         return taken
 
@@ -186,12 +176,12 @@ class Session:
         fill(self._memory(), snapshot.tensors)
         self._state.appended = facts['appended']
         self._next_index, self._restored = facts['next_index'], True
-        self._boundary, self._text = facts['boundary'], list(facts['text'])
+        self._boundary = facts['boundary']
         self._elapsed = facts['elapsed']
         self._transcript.words = [(index, word) for index, word in facts['transcript']]
         if 'picture' in snapshot.tensors:
             self._picture = snapshot.tensors['picture'].numpy().copy()
-        self._summary.restore(snapshot.part('summary'))
+        self._lines.restore(snapshot.part('lines'))
         self._voice.restore(snapshot.part('voice'))
 
     @property
@@ -320,7 +310,7 @@ class Session:
     def _perceive(self, turn: MicroTurn, index: int) -> Percept:
         see = self._net.video is not None and turn.frames is not None
         text = [self._vocabulary[token] for token in timer_words(self._elapsed)]
-        text += self._text_in(turn)
+        text += self._lines.take(turn.text, self._state.appended, self._voice)
         user_FM, own_FM = self._user_mel.push(turn.user_pcm), self._own_mel.push(turn.own_pcm)
         frames = self._picture_pair(cast(np.ndarray, turn.frames)) if see else None
         return Percept(self._boundary, index, self._elapsed, user_FM, own_FM, frames, text)
@@ -350,28 +340,6 @@ class Session:
 
     def _put(self, tensor: Tensor) -> Tensor:
         return put(tensor, self.device)
-
-    def _text_in(self, turn: MicroTurn) -> list[int]:
-        ids = self._vocabulary.ids
-        for line in turn.text:
-            if line.role == Role.SYSTEM and line.text == 'interrupt':
-                self._voice.reset()
-            role = _ROLE_TOKENS.get(line.role)
-            if role is None:
-                continue
-            if line.role == Role.SYSTEM and line.text.startswith(SUMMARY):
-                self.remember(line.text.removeprefix(SUMMARY))
-                continue
-            if line.role == Role.PLANNER:
-                self._voice.add_text(line.text)
-            self._text += [ids[role], *self._vocabulary.encode(line.text), ids['<end>']]
-        if not self._text and (summary := self._summary.take(self._state.appended)):
-            self._text += [ids['<system>'], *self._vocabulary.encode(summary), ids['<end>']]
-        if self._voice.finished_text:
-            self._voice.finished_text = False
-            self._text.append(ids['<read_done>'])
-        taken, self._text = self._text[:MAX_TEXT_TOKENS], self._text[MAX_TEXT_TOKENS:]
-        return taken
 
     def _heard(self, slots: list[int], index: int) -> tuple[str, ...]:
         vocabulary = self._vocabulary

@@ -178,10 +178,10 @@ def test_long_texts_are_read_over_several_micro_turns(net, vocabulary):
     silence = np.zeros(3200, np.int16)
     line = TextInput(Role.USER, 'unheard ' * 60)
     session.step(MicroTurn(0, 0.0, silence, silence, text=(line,)))
-    assert session._text
+    assert session._lines.waiting
     for index in range(1, 6):
         session.step(MicroTurn(index, 0.0, silence, silence))
-    assert not session._text
+    assert not session._lines.waiting
 
 
 def test_speech_that_comes_too_late_is_dropped(net, vocabulary):

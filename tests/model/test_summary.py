@@ -13,14 +13,14 @@ WINDOW = 96
 
 def read_in(session, turns):
     """Number of tokens appended before each reading of the summary."""
-    takes, found = session._summary.take, []
+    takes, found = session._lines.summary.take, []
 
     def take(position):
         text = takes(position)
         found.extend([position] if text else [])
         return text
 
-    session._summary.take = take
+    session._lines.summary.take = take
     for turn in turns:
         session.step(turn)
     return found
@@ -38,8 +38,8 @@ def test_it_is_read_when_the_beginning_and_again_when_it_is_out_of_sight():
 
 def test_the_model_reads_it_as_a_line_of_the_system():
     session, lines = small_session(), []
-    read = session._text_in
-    session._text_in = lambda turn: lines.append(read(turn)) or lines[-1]
+    read = session._lines.take
+    session._lines.take = lambda *of: lines.append(read(*of)) or lines[-1]
     session.remember('kilo seven')
     for turn in noise(40, frames=False):
         session.step(turn)
@@ -56,14 +56,14 @@ def test_a_system_line_sets_it():
     session = small_session()
     line = TextInput(Role.SYSTEM, 'summary: kilo is seven')
     session.step(noise(1, lines={0: (line,)})[0])
-    assert session._summary.text == 'kilo is seven'
-    assert not session._text
+    assert session._lines.summary.text == 'kilo is seven'
+    assert not session._lines.waiting
 
 
 def test_a_long_one_is_cut():
     session = small_session()
     session.remember('kilo ' * 500)
-    assert len(session._summary.text.split()) == WINDOW // 4
+    assert len(session._lines.summary.text.split()) == WINDOW // 4
 
 
 def test_a_changed_text_is_read_at_once_when_something_is_out_of_sight():
