@@ -3,9 +3,10 @@
 """All checks and measurements that need an NVIDIA GPU, in one call of less than eight minutes.
 
 `.venv/bin/python scripts/gpu_check.py` runs the kernels' tests on the GPU, measures each kernel
-against the bandwidth of the memory, steps the decoder of the `orin` preset through CUDA graphs
-beside the plain one, and a session of the shipped checkpoint beside one without kernels. Leaves
-benchmarks/results/<device>.json and <device>.png. Without a GPU it says so and ends well.
+against the bandwidth of the memory and what invariance costs, steps the decoder of the `orin`
+preset through CUDA graphs beside the plain one, and a session of the shipped checkpoint beside one
+that asks the host and one without kernels. Leaves benchmarks/results/<device>.json and
+<device>.png. Without a GPU it says so and ends well.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def main() -> int:
         'bandwidth': measure_bandwidth,
         'bits': check_bits,
         'kernels': measure_kernels,
+        'invariance': measure_invariance,
         'decoder': lambda found: measure_decoder(found, options.turns),
         'session': lambda found: measure_session(found, options.turns),
     }
@@ -220,6 +222,39 @@ def _measure_flow(results: dict) -> dict:
     return _share(spent_ms, read, results) | {'speedup_vs_plain': round(plain_ms / spent_ms, 2)}
 
 
+def measure_invariance(results: dict) -> None:
+    """What it costs that bits depend on nothing else, percent: fixed tiles, and fixed splits.
+
+    Products are compared with cuBLAS, which tiles as it likes. A pass of the decoder is compared
+    with the quickest of other lengths of split: an attention that need not agree with a whole
+    sequence would choose that one.
+    """
+    from torch.nn import functional
+
+    from interaction_node.kernels import append_attention
+    from interaction_node.kernels.linear import linear
+
+    _, fused = make_decoder()
+    for tokens in (1, 14):
+        weights = [weight for block in fused._blocks for weight in (block._qkvr, block._out)]
+        inputs = {w.values.shape[1]: torch.randn(tokens, w.values.shape[1]) for w in weights}
+        inputs = {size: x.cuda().bfloat16() for size, x in inputs.items()}
+        pairs = [(inputs[weight.values.shape[1]], weight) for weight in weights]
+        ours = time_ms(lambda p=pairs: [linear(x, weight) for x, weight in p])
+        free = time_ms(lambda p=pairs: [functional.linear(x, w.values) for x, w in p])
+        results[f'invariance_cost_products_{tokens}'] = round(100 * (ours / free - 1), 1)
+        x_BtD = fused.embed(torch.randint(0, 8192, (1, tokens), device='cuda'))
+        kept, times = append_attention.SPLIT, {}
+        for split in (64, 128, 256, 512, 1024):
+            state = fused.init_state(1, 16, 'cuda')
+            state.position.fill_(6_000)  # every window is full
+            append_attention.SPLIT = split
+            times[split] = time_ms(lambda x=x_BtD, s=state: fused.append(x, s))
+        append_attention.SPLIT = kept
+        cost = 100 * (times[kept] / min(times.values()) - 1)
+        results[f'invariance_cost_splits_{tokens}'] = round(cost, 1)
+
+
 def measure_decoder(results: dict, turns: int) -> None:
     """Steps micro-turns: through graphs, through kernels without graphs, and the plain decoder."""
     from interaction_node.model.captured import Captured
@@ -265,32 +300,40 @@ def measure_decoder(results: dict, turns: int) -> None:
 
 
 def measure_session(results: dict, turns: int) -> None:
-    """Steps the shipped checkpoint with its voice, and in turn the same with the plain decoder."""
+    """Steps the shipped checkpoint with its voice, and in turn two others.
+
+    One asks the host after every token, as it would where graphs can't branch; one has the plain
+    decoder.
+    """
     from interaction_node.model.plain_decoder import PlainDecoder
     from interaction_node.model.session import Session, load_session
 
     ours = load_session(device='cuda')
+    asking = ours.sibling()
+    asking._graphs = None
     slow, voice = PlainDecoder(ours._net.transformer), ours._voice.sibling()
     plain = Session(ours._net, ours._vocabulary, voice, 'cuda', slow)
+    results['session_branches'] = ours._graphs is not None
     compiled: list[str] = []
-    times: dict[str, list[float]] = {'session': [], 'session_plain': []}
+    times: dict[str, list[float]] = {'session': [], 'session_asking': [], 'session_plain': []}
     same = 0
     for turn in _micro_turns(WARM_UP_TURNS + turns):
         if turn.index == WARM_UP_TURNS:
             _count_compilations(compiled)
             allocated = _device_memory()
         found = []
-        for name, session in zip(times, (ours, plain), strict=True):
+        for name, session in zip(times, (ours, asking, plain), strict=True):
             begun = time.perf_counter()
             found.append(session.step(turn))
             if turn.index >= WARM_UP_TURNS:
                 times[name].append((time.perf_counter() - begun) * 1e3)
-        same += found[0].text == found[1].text and found[0].control == found[1].control
+        same += found[0].text == found[2].text and found[0].control == found[2].control
     for name, spent in times.items():
         for percent in (50, 99):
             results[f'{name}_ms_p{percent}'] = round(float(np.percentile(spent, percent)), 3)
-    ratio = np.median(times['session_plain']) / np.median(times['session'])
-    results['session_speedup_vs_plain'] = round(float(ratio), 2)
+    for name in ('asking', 'plain'):
+        ratio = np.median(times[f'session_{name}']) / np.median(times['session'])
+        results[f'session_speedup_vs_{name}'] = round(float(ratio), 2)
     results['session_same_decisions'] = round(same / (WARM_UP_TURNS + turns), 3)
     results['session_recompilations'] = len(compiled)
     now = _device_memory()

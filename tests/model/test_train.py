@@ -13,14 +13,22 @@ import pytest
 import torch
 from burst_bank import write_burst_bank
 
-from interaction_node.model.checkpoint import build_net, preset
+from interaction_node.model.checkpoint import build_net, load_checkpoint, preset, save_checkpoint
 from interaction_node.model.curves import draw_curves
 from interaction_node.model.data.feed import load_store
 from interaction_node.model.data.sessions import SessionFactory
 from interaction_node.model.data.tensors import collate
+from interaction_node.model.export import export
 from interaction_node.model.parallel import Ranks
-from interaction_node.model.tokens import default_vocabulary
-from interaction_node.model.train import hear_for_itself, to_tensors
+from interaction_node.model.tokens import Vocabulary, default_vocabulary
+from interaction_node.model.train import (
+    CALM_WEIGHT,
+    SILENT_WEIGHT,
+    Trainer,
+    compute_losses,
+    hear_for_itself,
+    to_tensors,
+)
 
 ROOT = Path(__file__).parents[2]
 SIDE_BY_SIDE = ROOT / 'tests' / 'support' / 'train_side_by_side.py'
@@ -120,3 +128,51 @@ def test_the_network_reads_what_it_heard_itself(bank):
     places = batch.heard_pos_BNS[batch.heard_pos_BNS >= 0]
     assert (tensors['ids'][changed] == kilo).all()
     assert len(places) / 4 < changed.sum() <= len(places)
+
+
+def test_a_run_begins_with_a_checkpoint_and_then_goes_on_by_itself(tmp_path):
+    vocabulary = default_vocabulary()
+    net = build_net(preset('tiny', len(vocabulary)))
+    kept, voice = tmp_path / 'kept.safetensors', {'flow.x': torch.ones(2)}
+    notes = {'steps': 70, 'trained_s': 90}
+    save_checkpoint(kept, net, vocabulary, voice, notes, torch.float32)
+    trainer = Trainer(tmp_path / 'run', 'tiny', 1e-3, Ranks('cpu'), kept)
+    assert (trainer.step, trainer.trained_s) == (70, 90)
+    for name, weight in net.state_dict().items():
+        assert torch.equal(trainer.net.state_dict()[name], weight)
+        assert torch.equal(trainer.average.state_dict()[name], weight)
+    assert trainer.rate(0.0) < 1e-3 / 100  # optimisers without memory warm up
+    trainer.step = 80
+    trainer.save()
+    assert Trainer(tmp_path / 'run', 'tiny', 1e-3, Ranks('cpu'), kept).step == 80
+    # Its voice goes on, too.
+    export(tmp_path / 'run', kept, tmp_path / 'new.safetensors', 'tiny')
+    _, _, extra, exported = load_checkpoint(tmp_path / 'new.safetensors')
+    assert torch.equal(extra['flow.x'], voice['flow.x'])
+    assert exported['steps'] == 80
+
+
+def test_a_run_refuses_a_checkpoint_with_other_words(tmp_path):
+    vocabulary = Vocabulary(['go', 'stop'])
+    path = tmp_path / 'other.safetensors'
+    save_checkpoint(path, build_net(preset('tiny', len(vocabulary))), vocabulary)
+    with pytest.raises(ValueError, match=r'init: .*other\.safetensors has another shape'):
+        Trainer(tmp_path / 'run', 'tiny', 1e-3, Ranks('cpu'), path)
+
+
+def test_silence_weighs_most_where_nobody_means_the_robot(bank):
+    vocabulary = default_vocabulary()
+    factory = SessionFactory(load_store(bank, 'train', 1), vocabulary, 6, {'words': 1.0})
+    session = next(s for s in iter(factory.make, None) if s.frames_N is None)
+    net = build_net(preset('tiny', len(vocabulary)))
+    boundaries = torch.zeros(len(vocabulary), dtype=torch.bool)
+    totals = {}
+    for theme in ('words', 'command'):
+        session.theme = theme
+        batch = collate([session], vocabulary, np.random.default_rng(0))
+        with torch.no_grad():
+            tensors = to_tensors(batch, torch.device('cpu'))
+            totals[theme] = compute_losses(net, tensors, boundaries, heard_weight=0).total
+    # All that is asked of it in such a session is silence.
+    ratio = float(totals['words'] / totals['command'])
+    assert ratio == pytest.approx(CALM_WEIGHT / SILENT_WEIGHT, rel=0.05)
