@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from .checkpoint import build_net, load_checkpoint, preset
 from .curves import draw_curves
-from .data.feed import Feed
+from .data.feed import LENGTHS, Feed
 from .data.tensors import Batch
 from .interaction_net import InteractionNet
 from .parallel import Ranks
@@ -390,6 +390,7 @@ def train(arguments: argparse.Namespace) -> None:
         arguments.refresh_minutes * 60,
         heard_tokens=trainer.config.heard_tokens,
         processes=arguments.feeders,
+        lengths=sorted(arguments.lengths),
     )
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
@@ -474,6 +475,13 @@ def main() -> None:
         '--heard-weight', type=float, default=HEARD_WEIGHT, help='weight of the transcript loss'
     )
     parser.add_argument('--tokens', type=int, default=8192, help='padded tokens in a batch')
+    parser.add_argument(
+        '--lengths',
+        type=int,
+        nargs='+',
+        default=LENGTHS,
+        help='padded lengths of sessions: fewer are compiled sooner, more waste less',
+    )
     parser.add_argument('--variants', type=int, default=4, help='augmentations of each clip')
     parser.add_argument('--refresh-minutes', type=float, default=0, help='read a grown bank again')
     parser.add_argument(

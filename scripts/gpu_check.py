@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -34,6 +35,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--output', type=Path, default=ROOT / 'benchmarks' / 'results')
     parser.add_argument('--turns', type=int, default=TURNS)
+    parser.add_argument(
+        '--train', type=float, default=0, metavar='MINUTES', help='then train on from nano'
+    )
     options = parser.parse_args()
     if not torch.cuda.is_available():
         print('gpu_check: no CUDA device here, nothing is checked or measured')
@@ -54,6 +58,8 @@ def main() -> int:
         'decoder': lambda found: measure_decoder(found, options.turns),
         'session': lambda found: measure_session(found, options.turns),
     }
+    if options.train:
+        parts['training'] = lambda found: train(found, options.train, options.output)
     for name, part in parts.items():
         try:
             part(results)
@@ -341,6 +347,34 @@ def measure_session(results: dict, turns: int) -> None:
         after - before for after, before in zip(now, allocated, strict=True)
     )
     ours.close()
+
+
+def train(results: dict, minutes: float, folder: Path) -> None:
+    """Trains the shipped checkpoint on, with what .cache/bank or .cache/features hold; exports it.
+
+    Every core but two mixes sessions; there are two shapes to compile.
+    """
+    run = folder / 'train'
+    feeders = max(1, (os.cpu_count() or 1) - 2)
+    module = [
+        sys.executable,
+        '-m',
+        'interaction_node.model.train',
+        '--init',
+        'model/nano.safetensors',
+    ]
+    limits = ['--minutes', str(minutes), '--decay-minutes', str(minutes / 2), '--device', 'cuda']
+    shapes = ['--compile', '--tokens', '24576', '--lengths', '384', '768']
+    data = ['--variants', '1', '--feeders', str(feeders), '--heard-weight', '0.7']
+    subprocess.run([*module, *limits, *shapes, *data, '--folder', str(run)], cwd=ROOT, check=True)
+    rows = [json.loads(line) for line in (run / 'curves.jsonl').read_text().splitlines()]
+    last = rows[-1]
+    results['training_feeders'], results['training_steps'] = feeders, 20 * len(rows)
+    for name in ('step_s', 'wait_s', 'tokens', 'heard_correct', 'out_correct'):
+        results[f'training_{name}'] = last[name]
+    module = [sys.executable, '-m', 'interaction_node.model.export', '--train', str(run)]
+    voice = ['--speech', 'model/nano.safetensors', '--output', str(folder / 'nano.safetensors')]
+    subprocess.run([*module, *voice], cwd=ROOT, check=True)
 
 
 def _micro_turns(count: int) -> Iterator:

@@ -7,6 +7,7 @@ import multiprocessing
 import pickle
 import queue
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,19 +64,29 @@ def load_store(
 
 
 def _features(root: Path, split: str, variants: int, seed: int) -> list[Utterance]:
-    """Features of every clip of a split, cached by shard: a growing bank costs only its growth."""
+    """Features of every clip of a split, cached by shard: a growing bank costs only its growth.
+
+    Where there are no shards the cache alone will do, which is a fifth of their size.
+    """
     utterances = []
     folder = root.parent / 'features' / f'{split}-{variants}-{seed}'
     folder.mkdir(parents=True, exist_ok=True)
-    for path in sorted((root / split).glob('*.npz')):
+    shards = sorted((root / split).glob('*.npz'))
+    if not shards:
+        return [each for path in sorted(folder.glob('*.pkl')) for each in _cached(path)]
+    for path in shards:
         cached = folder / f'{path.stem}.pkl'
         if cached.exists() and cached.stat().st_mtime >= path.stat().st_mtime:
-            utterances += pickle.loads(cached.read_bytes())
+            utterances += _cached(cached)
             continue
         made = _render(path, split, variants, seed)
         cached.write_bytes(pickle.dumps(made, protocol=5))
         utterances += made
     return utterances
+
+
+def _cached(path: Path) -> list[Utterance]:
+    return pickle.loads(path.read_bytes())
 
 
 def _render(path: Path, split: str, variants: int, seed: int) -> list[Utterance]:
@@ -115,7 +126,8 @@ def voice_weights(store: SpeechStore) -> dict[str, float]:
     }
 
 
-LENGTHS = (288, 384, 576, 768)  # padded lengths; few, so that a compiled network has few shapes
+# Padded lengths: multiples of the sliding window; few, so that a compiled network has few shapes.
+LENGTHS = (192, 288, 384, 480, 576, 768)
 
 
 def tokens_of(session: Session) -> int:
@@ -130,15 +142,16 @@ class Packer:
 
     Args:
         token_budget: Padded tokens in a batch.
+        lengths: Padded lengths of sessions, ascending; what is longer than the last is left out.
     """
 
-    def __init__(self, token_budget: int):
-        self._budget = token_budget
+    def __init__(self, token_budget: int, lengths: Sequence[int] = LENGTHS):
+        self._budget, self._lengths = token_budget, lengths
         self._waiting: dict[tuple[int, bool], list[Session]] = {}
 
     def add(self, session: Session) -> tuple[list[Session], int] | None:
         """Adds a session; returns a full batch and its padded length when there is one."""
-        length = next((n for n in LENGTHS if n >= tokens_of(session)), None)
+        length = next((n for n in self._lengths if n >= tokens_of(session)), None)
         if length is None:
             return None
         waiting = self._waiting.setdefault((length, session.frames_N is not None), [])
@@ -162,6 +175,7 @@ class Feed:
         extra: What the robot is being taught.
         heard_tokens: Whether the network reads the words that it heard.
         processes: How many make sessions; with more than one the order of the batches is chance.
+        lengths: Padded lengths, see `Packer`.
 
     Raises:
         ValueError: `processes` is not positive.
@@ -178,12 +192,13 @@ class Feed:
         extra: Extra | None = None,
         heard_tokens: bool = False,
         processes: int = 1,
+        lengths: Sequence[int] = LENGTHS,
     ):
         if processes < 1:
             raise ValueError(f'processes: {processes}, expected 1 or more')
         context = multiprocessing.get_context('spawn')
         self._queue = context.Queue(maxsize=12)
-        settings = (token_budget, variants, refresh_s, themes, extra, heard_tokens)
+        settings = (token_budget, variants, refresh_s, themes, extra, heard_tokens, lengths)
         self._processes = [
             context.Process(
                 target=_produce,
@@ -217,14 +232,14 @@ class Feed:
 
 
 def _produce(
-    out, bank_root, seed, token_budget, variants, refresh_s, themes, extra, heard_tokens
+    out, bank_root, seed, token_budget, variants, refresh_s, themes, extra, heard_tokens, lengths
 ) -> None:
     vocabulary = extra.vocabulary if extra else default_vocabulary()
     taught = extra.root if extra else None
     if extra:
         phrases.add_words(extra.slots)
     rng = np.random.default_rng(seed)
-    packer = Packer(token_budget)
+    packer = Packer(token_budget, lengths)
     looks = Looks.load(bank_root.parent / 'scenes3d', 'train')
     while True:
         store = load_store(bank_root, 'train', variants, taught=taught)

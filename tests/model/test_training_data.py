@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions for training, made from a tiny bank of noise bursts that stand in for words."""
 
+import shutil
+
 import numpy as np
 import pytest
 from burst_bank import burst_clip, write_burst_bank
@@ -268,3 +270,29 @@ def test_several_processes_feed_one_trainer(bank):
     assert all(batch.ids_BT.shape[1] in LENGTHS for batch in batches)
     with pytest.raises(ValueError, match='processes: 0'):
         Feed(bank, 3, 1024, processes=0)
+
+
+def test_features_will_do_where_their_bank_is_not(tmp_path):
+    root = write_burst_bank(tmp_path / 'bank', each=2)
+    whole = load_store(root, 'train', 1)
+    shutil.rmtree(root)
+    alone = load_store(root, 'train', 1)
+    assert alone.voices == whole.voices
+    for voice in whole.voices:
+        ours, theirs = alone.kinds(voice), whole.kinds(voice)
+        assert ours.keys() == theirs.keys()
+        for kind, utterances in theirs.items():
+            for one, other in zip(ours[kind], utterances, strict=True):
+                assert np.array_equal(one.levels_FM, other.levels_FM)
+    assert len(alone.robot_open) == len(whole.robot_open)
+
+
+def test_lengths_are_those_that_were_asked_for(store, vocabulary):
+    factory = SessionFactory(store, vocabulary, 3)
+    packer, lengths = Packer(2_000, (384, 768)), set()
+    for session in (factory.make() for _ in range(60)):
+        full = packer.add(session)
+        if full:
+            assert all(tokens_of(each) <= full[1] for each in full[0])
+            lengths.add(full[1])
+    assert lengths == {384, 768}
