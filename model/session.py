@@ -25,7 +25,7 @@ from .decoded import Decoded
 from .fused_decoder import FusedDecoder, FusedState
 from .heads import Heads, Reading
 from .interaction_net import InteractionNet
-from .interface import TURN_SAMPLES, MicroTurn, StepResult
+from .interface import TURN_SAMPLES, MicroTurn, Role, StepResult, TextInput
 from .lines import Lines
 from .mel import MelStream
 from .open_voice import OpenVoice
@@ -478,9 +478,14 @@ def load_session(
 
 
 def _warm_up(session: Session) -> None:
+    """Does everything once that a first step must not wait for: seeing, reading, speaking."""
     silence = np.zeros(TURN_SAMPLES, np.int16)
     rows, columns = session._net.config.video_patches
     frames = np.zeros((2, rows * PATCH, columns * PATCH, 3), np.uint8)
+    line = TextInput(Role.USER, 'hello robot')
     for index in range(3):
-        session.step(MicroTurn(index, 0.0, silence, silence, frames=frames))
+        text = (line,) if index == 1 else ()
+        session.step(MicroTurn(index, 0.0, silence, silence, frames=frames, text=text))
+    for words in (['hello'], []):
+        session._voice.speak(words, None)
     session.reset()
