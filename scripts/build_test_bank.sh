@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Fills the phrase bank with what `make eval` needs: the test voices, the robot's, noise and music. Training needs
-# more (docs/data.md). Safe to repeat: it goes on where it ended. About ten minutes on two cores.
+# Makes what benchmarks/test_voices holds anew, for other phrases or voices: lets the test voices speak, and the robot's,
+# adds noise and music, and packs it. Safe to repeat: it goes on where it ended. Half an hour on two cores.
 #
 #   BANK=folder    default: .cache/bank
 set -euo pipefail
@@ -19,3 +19,4 @@ trap 'kill %1 2> /dev/null || true' EXIT
 "${BUILD[@]}" --engines kokoro --voices 'kokoro-n*'
 wait %1
 .venv-data/bin/python -m model.data.bank --root "$BANK" backgrounds
+.venv/bin/python -m interaction_node.model.data.pack pack --bank "$BANK"

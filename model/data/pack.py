@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clips of the phrase bank as two files that can be shipped: Opus, and what is said in it.
+
+`python -m interaction_node.model.data.pack unpack` makes the bank of the test voices from what the
+repository holds, so that everybody scores a model on the same clips and needs no speech engines.
+`pack` writes these files from a bank that scripts/build_test_bank.sh has made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gzip
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from .bank import DEFAULT_ROOT, SAMPLE_RATE_HZ, Clip, read_shard, write_shard
+
+SHIPPED = Path('benchmarks/test_voices')
+SOUND, FACTS = 'clips.opus', 'clips.json.gz'
+# Silence between two clips, so that a codec doesn't smear one into the next.
+_GAP = SAMPLE_RATE_HZ // 25
+# libsndfile's way to ask for some 18 kbit/s.
+_COMPRESSION = 0.95
+_BLOCK_S = 60
+
+
+def is_for_tests(clip: Clip) -> bool:
+    """Whether the evaluation needs a clip: all of test voices, of the robot a result to read."""
+    return clip.split == 'test' or (clip.kind == 'robot_open' and clip.text_split == 'test')
+
+
+def pack(root: Path, folder: Path, wanted: Callable[[Clip], bool] = is_for_tests) -> int:
+    """Writes clips of a bank to two files.
+
+    Args:
+        root: Folder of the bank.
+        folder: Where the files go.
+        wanted: Which clips.
+
+    Returns:
+        How many clips there are.
+
+    Raises:
+        ValueError: There are none.
+    """
+    shards: dict[str, list[dict[str, Any]]] = {}
+    sound: list[np.ndarray] = []
+    for path in sorted(root.glob('*/*.npz')):
+        clips = [clip for clip in read_shard(path) if wanted(clip)]
+        for clip in clips:
+            sound += [clip.audio, np.zeros(_GAP, np.int16)]
+        if clips:
+            shards[f'{path.parent.name}/{path.name}'] = [_facts(clip) for clip in clips]
+    if not shards:
+        raise ValueError(f'root: {root} has no such clips, expected a phrase bank')
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_sound(folder / SOUND, np.concatenate(sound))
+    # Without a time stamp the same clips are the same bytes.
+    text = json.dumps(shards, separators=(',', ':'))
+    (folder / FACTS).write_bytes(gzip.compress(text.encode(), mtime=0))
+    return sum(map(len, shards.values()))
+
+
+def unpack(folder: Path, root: Path) -> int:
+    """Makes shards of a bank from what `pack` wrote; those that exist are left as they are.
+
+    Args:
+        folder: Where the files are.
+        root: Folder of the bank.
+
+    Returns:
+        How many clips there are.
+
+    Raises:
+        ValueError: The files are missing, or don't belong together.
+    """
+    for name in (SOUND, FACTS):
+        if not (folder / name).is_file():
+            raise ValueError(f'folder: {folder} has no {name}, expected what `pack` wrote')
+    shards = json.loads(gzip.decompress((folder / FACTS).read_bytes()))
+    sound, rate_hz = soundfile.read(folder / SOUND, dtype='int16')
+    lengths = [facts['samples'] for each in shards.values() for facts in each]
+    if rate_hz != SAMPLE_RATE_HZ or len(sound) != sum(lengths) + len(lengths) * _GAP:
+        raise ValueError(f'folder: {SOUND} and {FACTS} in {folder} do not belong together')
+    at = 0
+    for name, each in shards.items():
+        clips = []
+        for facts in each:
+            samples = facts.pop('samples')
+            facts['words'] = tuple((word, start, end) for word, start, end in facts['words'])
+            clips.append(Clip(audio=sound[at : at + samples], **facts))
+            at += samples + _GAP
+        if not (root / name).exists():
+            write_shard(root / name, clips)
+    return len(lengths)
+
+
+def _facts(clip: Clip) -> dict[str, Any]:
+    facts = {field.name: getattr(clip, field.name) for field in dataclasses.fields(clip)}
+    return {'samples': len(facts.pop('audio'))} | facts
+
+
+def _write_sound(path: Path, samples: np.ndarray) -> None:
+    options = {'format': 'OGG', 'subtype': 'OPUS', 'compression_level': _COMPRESSION}
+    with soundfile.SoundFile(path, 'w', SAMPLE_RATE_HZ, 1, **options) as file:
+        for begin in range(0, len(samples), _BLOCK_S * SAMPLE_RATE_HZ):
+            file.write(samples[begin : begin + _BLOCK_S * SAMPLE_RATE_HZ])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('what', choices=['pack', 'unpack'])
+    parser.add_argument('--bank', type=Path, default=DEFAULT_ROOT, help='default: %(default)s')
+    parser.add_argument('--folder', type=Path, default=SHIPPED, help='default: %(default)s')
+    options = parser.parse_args(arguments)
+    try:
+        if options.what == 'pack':
+            count = pack(options.bank, options.folder)
+        else:
+            count = unpack(options.folder, options.bank)
+    except ValueError as error:
+        parser.exit(1, f'{options.what}: {error}\n')
+    print(f'{options.what}: {count} clips')
+
+
+if __name__ == '__main__':
+    main()
