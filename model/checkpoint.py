@@ -42,7 +42,7 @@ def preset(name: str, vocab: int) -> NetConfig:
                 window=96,
                 d_rel=8,
                 rel_extent=192,
-                full_window=768,
+                full_window=2048,
             ),
             video_hidden=128,
             audio_conv=128,

@@ -52,6 +52,8 @@ class Script:
         scene: What the camera sees; None where there is none.
         cursor: Frame at which the next thing can happen.
         theme: What is practised.
+        skips: (first frame, frame after the last) of waiting that may be left out.
+        skips_counting: Whether the middle of a count may be left out.
     """
 
     pieces: list[Piece] = field(default_factory=list)
@@ -62,6 +64,8 @@ class Script:
     scene: SceneScript | None = None
     cursor: int = 0
     theme: str = ''
+    skips: list[tuple[int, int]] = field(default_factory=list)
+    skips_counting: bool = False
 
 
 def asks_for_a_halt(text: str) -> bool:
@@ -108,6 +112,14 @@ class SpeechWriter:
 
     def _pause(self, low_s: float, high_s: float) -> None:
         self.script.cursor += int(self._rng.uniform(low_s, high_s) * SECOND)
+
+    def _wait(self, until: int) -> None:
+        """Nothing happens until a frame; most of it can be left out."""
+        first = self.script.cursor + int(self._rng.uniform(0.8, 2.0) * SECOND)
+        last = until - int(self._rng.uniform(0.8, 4.0) * SECOND)
+        if last > first:
+            self.script.skips.append((first, last))
+        self.script.cursor = max(self.script.cursor, until)
 
     def _room_left(self, seconds: float) -> bool:
         return self.script.cursor + seconds * SECOND < self._limit

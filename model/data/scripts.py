@@ -13,6 +13,7 @@ from .script_speech import SECOND, STOP_WORDS, Script
 from .script_video import VideoWriter
 
 SEEN_SHARE = 0.2  # of the sessions that are not about seeing
+LONG_SHARE = 0.15  # of the cues, which are waited for for long
 _MEANT = frozenset((*STOP_WORDS, 'robot', 'hello', 'hi', 'hey', 'morning', 'follow', 'thanks'))
 
 
@@ -24,7 +25,8 @@ class ScriptWriter(VideoWriter):
         self.script = Script(cursor=int(self._rng.integers(10, 60)), theme=theme)
         getattr(self, f'_{theme}')()
         self._find_cues()
-        if self.script.scene is None and self._rng.random() < SEEN_SHARE:
+        long = self.script.skips or self.script.skips_counting
+        if self.script.scene is None and not long and self._rng.random() < SEEN_SHARE:
             self.script.scene = self._scenery()
         return self.script
 
@@ -36,6 +38,10 @@ class ScriptWriter(VideoWriter):
         bound = [cue for cue, _ in meaning['cues']]
         extra = len(bound) == 1 and self._rng.random() < 0.35
         self._pause(0.5, 1.8)
+        if self._rng.random() < LONG_SHARE:
+            waited = int(self._rng.uniform(10, 90) * SECOND)
+            self._wait(self.script.cursor + waited)
+            self._limit += waited
         if self._rng.random() < 0.5:
             self._cue_drill(bound)
         while self._room_left(5):
@@ -100,8 +106,8 @@ class ScriptWriter(VideoWriter):
     def _time(self) -> None:
         tries = 0
         meaning = self._say('time_set', 0.15)
-        # Mostly short: long ones are nothing but waiting.
-        most = self._rng.choice([10, 25], p=[0.7, 0.3])
+        # Mostly short: the word that was asked for is the same.
+        most = self._rng.choice([10, 25, 60], p=[0.45, 0.15, 0.4])
         while meaning and tries < 8 and _seconds(meaning) > most:
             self._undo_last()
             meaning = self._say('time_set', 0.15)
@@ -110,6 +116,31 @@ class ScriptWriter(VideoWriter):
             self._count()
             return
         seconds = _seconds(meaning)
+        if seconds > 10:
+            self._long_time(seconds, 'every_s' in meaning)
+        else:
+            self._short_time(meaning, seconds)
+        if self._rng.random() < 0.7:
+            self._say('interruption')
+            self._pause(1.0, 2.0)
+            if 'every_s' in meaning and self._rng.random() < 0.4:
+                self._wait(self.script.cursor + int(seconds * SECOND))
+
+    def _long_time(self, seconds: int, repeats: bool) -> None:
+        """Waits until it is due once or some times; most of it is left out."""
+        asked = self.script.cursor
+        for number in range(int(self._rng.integers(1, 4)) if repeats else 1):
+            due = asked + (number + 1) * seconds * SECOND
+            self._pause(0.5, 3.0)
+            if self._rng.random() < 0.3:
+                self._something_idle()
+            self._wait(due - int(self._rng.uniform(0, 3) * SECOND))
+            if self._rng.random() < 0.2:
+                self._something_idle()
+            after = due + int(self._rng.uniform(0.8, 2.0) * SECOND)
+            self.script.cursor = max(self.script.cursor, after)
+
+    def _short_time(self, meaning: dict, seconds: int) -> None:
         length = seconds * (
             min(float(self._rng.integers(2, 5)), 28 / seconds) if 'every_s' in meaning else 1.2
         )
@@ -119,11 +150,6 @@ class ScriptWriter(VideoWriter):
             if self._rng.random() < 0.4 and self.script.cursor < until - 100:
                 self._something_idle()
         self.script.cursor = max(until, self.script.cursor)
-        if self._rng.random() < 0.7:
-            self._say('interruption')
-            self._pause(1.0, 2.0)
-            if 'every_s' in meaning and self._rng.random() < 0.4:
-                self.script.cursor += int(seconds * SECOND)
 
     def _undo_last(self) -> None:
         fresh = Script(cursor=int(self._rng.integers(10, 60)), theme=self.script.theme)
@@ -135,6 +161,10 @@ class ScriptWriter(VideoWriter):
             self._command()
             return
         length = abs(meaning['last'] - meaning['first']) * 0.8 + 1.5
+        if length > 12 and self._rng.random() < 0.7:
+            self.script.skips_counting = True
+            self._long_count(length * float(self._rng.uniform(1.0, 1.2)))
+            return
         finish = self.script.cursor + int(min(length, 18) * SECOND)
         self._pause(1.2, 3.5)
         for _ in range(self._rng.integers(0, 4)):
@@ -150,6 +180,19 @@ class ScriptWriter(VideoWriter):
                 self._pause(1.5, 5.0)
                 if self._rng.random() < 0.7:
                     self._say('interruption')
+        else:
+            self.script.cursor = max(self.script.cursor, finish)
+
+    def _long_count(self, length_s: float) -> None:
+        """It counts on and on: to the end, or until it is told to stop."""
+        finish = self.script.cursor + int(length_s * SECOND)
+        for _ in range(self._rng.integers(0, 3)):
+            self.script.cursor += int(self._rng.uniform(0.1, 0.5) * (finish - self.script.cursor))
+            self._something_idle()
+        if self._rng.random() < 0.5:
+            self.script.cursor += int(self._rng.random() * (finish - self.script.cursor))
+            self._say('interruption')
+            self._pause(1.2, 3.0)
         else:
             self.script.cursor = max(self.script.cursor, finish)
 

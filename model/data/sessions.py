@@ -14,11 +14,13 @@ from .mixing import Piece, add_power, colour, own_power, reverberate, to_log
 from .scenes import SceneRenderer, SceneScript
 from .scenes3d import Looks, RenderedScene
 from .scripts import THEMES, Script, ScriptWriter
+from .skips import leave_out, ranges_to_skip
 from .store import SpeechStore
 from .tensors import Session
 
 FLOOR_LOG = (-4.4, -2.95)  # of the noise that is always there, from session to session
 DISTANT_SHARE = 0.7  # of the sessions, in which the room is heard
+MOST_TURNS = 1_000  # of a session of which most is left out
 RENDERED_SHARE = 0.6  # of the scenes, where some were rendered in 3-D
 
 
@@ -67,14 +69,17 @@ class SessionFactory:
         limit = int(rng.choice([700, 1000, 1400]))
         writer = ScriptWriter(self._store, rng, voice, self._split, limit)
         script = writer.write(theme)
-        turns = min(320, (script.cursor + int(rng.integers(40, 120))) // TURN_FRAMES)
+        turns = (script.cursor + int(rng.integers(40, 120))) // TURN_FRAMES
+        turns = min(turns, MOST_TURNS if script.skips or script.skips_counting else 320)
+        speaks = _user_speaks(script, turns)
         targets = IdealPartner(
             lambda text: self._store.robot(rng, text),
             turns,
-            _user_speaks(script, turns),
+            speaks,
             rng if self._split == 'train' else None,
         ).run(script.events)
-        return self._session(script, targets, turns)
+        skipped = ranges_to_skip(script, targets, speaks, rng)
+        return leave_out(self._session(script, targets, turns), skipped)
 
     def _voice(self, theme: str) -> str:
         voices = self._store.taught_voices if theme == 'taught' else self._store.voices

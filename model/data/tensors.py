@@ -33,6 +33,7 @@ class Session:
         theme: What the session practises, for statistics.
         elapsed: Per micro-turn, what it reads from the timer; None where it never runs.
         unasked: Micro-turns whose output is not to be learned.
+        turns_N: (N,) numbers of the micro-turns, from `start_turn` on, where some were left out.
     """
 
     user_NFM: np.ndarray
@@ -47,6 +48,7 @@ class Session:
     theme: str = ''
     elapsed: list[int] | None = None
     unasked: Set[int] = frozenset()
+    turns_N: np.ndarray | None = None
 
 
 @dataclass
@@ -232,7 +234,8 @@ def _fill(batch: Batch, b: int, session: Session, row) -> None:
     batch.own_BNFM[b, :turns] = np.round(session.own_NFM * 255)
     batch.turn_pos_BN[b, :turns] = turn_pos
     batch.audio_pos_BN[b, :turns] = audio_pos
-    batch.clock_BN[b, :turns] = session.start_turn + np.arange(turns)
+    numbers = np.arange(turns) if session.turns_N is None else session.turns_N
+    batch.clock_BN[b, :turns] = session.start_turn + numbers
     batch.valid_BN[b, :turns] = True
     batch.since_BN[b, :turns] = session.elapsed or 0
     for n, places in enumerate(heard_pos):

@@ -25,6 +25,7 @@ from . import (
     acting,
     int8,
     overlap,
+    patience,
     people,
     report,
     robustness,
@@ -41,7 +42,16 @@ from .studio import Studio
 
 SETS: dict[str, StandIn] = {
     each.name: each
-    for module in (speaking_in_time, seeing, turn_taking, overlap, acting, robustness, people)
+    for module in (
+        speaking_in_time,
+        patience,
+        seeing,
+        turn_taking,
+        overlap,
+        acting,
+        robustness,
+        people,
+    )
     for each in module.SETS
 }
 Job = tuple[str, int]

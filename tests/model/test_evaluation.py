@@ -28,6 +28,7 @@ COUNTS |= {'Charades-syn': 2, 'ProactiveVideoQA-syn': 3, 'Delegate-syn': 3, 'Ech
 KNOWN = {
     'CueSpeak-syn': ((100, 100), (0, 0), (0, 0)),
     'TimeSpeak-syn': ((100, 100), (0, 0), (0, 0)),
+    'Patience-syn': ((100, 100), (0, 0), (0, 0)),
     'RepCount-syn': ((100, 100), (0, 0), (0, 0)),
     'Charades-syn': ((75, 100), (0, 0), (0, 0)),
     'ProactiveVideoQA-syn': ((95, 100), (25, 25), (0, 3)),
@@ -77,6 +78,7 @@ def test_models_that_are_known_score_as_they_should(samples, name, number):
 def test_every_category_was_tried(samples):
     tried = {name: {s.category for s in samples(name)} for name in SYNTHETIC}
     assert tried['CueSpeak-syn'] == {'alone', 'several', 'inside_speech', 'forgotten'}
+    assert tried['Patience-syn'] == {'reminder', 'once', 'count', 'cue'}
     assert tried['TimeSpeak-syn'] == {'every', 'every_word', 'once', 'until_stop'}
     assert tried['Command-syn'] == {'one', 'two', 'unclear'}
     assert len(tried['FDB-v1-syn']) == 5
