@@ -190,7 +190,7 @@ def _choices(slot: str) -> list[Any]:
     if slot == 'number':
         return list(range(1, 101))
     if slot == 'metres':
-        return list(range(1, 11))
+        return list(range(1, 101))
     if slot == 'direction':
         return ['left', 'right', 'around']
     if slot == 'heading':
@@ -207,10 +207,13 @@ def _value(slot: str, drawn: Mapping[str, Any], rng: Random) -> Any:
     if slot in ('seconds', 'number'):
         low, often, high = (2, 20, 60) if slot == 'seconds' else (2, 20, 100)
         return rng.randint(low, often) if rng.random() < 0.65 else rng.randint(low, high)
+    if slot == 'metres':
+        return rng.randint(1, 10) if rng.random() < 0.6 else rng.randint(1, 100)
     if slot == 'low':
-        return rng.randint(1, 12) if rng.random() < 0.7 else rng.randint(1, 90)
+        return rng.randint(1, 12) if rng.random() < 0.6 else rng.randint(1, 90)
     if slot == 'high':
-        return min(100, drawn['low'] + rng.randint(2, 15))
+        more = 15 if rng.random() < 0.7 else 60
+        return min(100, drawn['low'] + rng.randint(2, more))
     return rng.choice(_choices(slot))
 
 
