@@ -30,7 +30,9 @@ class VideoWriter(SpeechWriter):
     def _watch_count(self) -> None:
         meaning = self._watch_for('visual_count_set')
         movement = meaning['movement'] if meaning else str(self._rng.choice(_MOVEMENTS))
-        scene = self.script.scene = SceneScript(movement, self._bouts(1.0, 2.2, 9))
+        self.script.skips_counting = self._rng.random() < 0.25
+        bouts = [self._long_bout()] if self.script.skips_counting else self._bouts(1.0, 2.2, 9)
+        scene = self.script.scene = SceneScript(movement, bouts)
         done = 0
         for bout in scene.bouts:
             for i in range(bout.count):
@@ -51,6 +53,8 @@ class VideoWriter(SpeechWriter):
     def _watch_trigger(self) -> None:
         meaning = self._watch_for('visual_trigger_set')
         scene = self.script.scene = SceneScript()
+        if self._rng.random() < 0.2:
+            self._wait(self.script.cursor + int(self._rng.uniform(8, 40) * SECOND))
         at = self.script.cursor + int(self._rng.uniform(0.5, 7) * SECOND)
         see = meaning['see'] if meaning else ''
         if see == 'person':
@@ -82,6 +86,12 @@ class VideoWriter(SpeechWriter):
             bouts.append(Bout(start, period, int(self._rng.integers(2, most))))
             start = bouts[-1].end + int(self._rng.uniform(1.5, 3.5) * SECOND)
         return bouts
+
+    def _long_bout(self) -> Bout:
+        """A movement that is repeated often."""
+        start = self.script.cursor + int(self._rng.uniform(0, 2) * SECOND)
+        period = int(self._rng.uniform(0.8, 1.4) * SECOND)
+        return Bout(start, period, int(self._rng.integers(14, 41)))
 
     def _distract(self, scene: SceneScript, see: str, at: int) -> None:
         """Other things in view, before and after what is watched for."""

@@ -45,11 +45,12 @@ def test_a_reminder_after_a_minute_fits_into_a_session(long_sessions):
             # While the timer runs and is not set again it has gone on as far as the clock.
             if session.elapsed[n] and session.elapsed[n + 1] > session.elapsed[n]:
                 assert session.elapsed[n + 1] - session.elapsed[n] == after - before
-            assert words(session, session.text_in[n])[:2] == timer_words(session.elapsed[n])[:2]
+            named = timer_words(session.elapsed[n])
+            assert words(session, session.text_in[n])[: len(named)] == named
 
 
 def test_a_long_count_goes_on_behind_a_gap_with_a_number_that_is_not_asked_for(long_sessions):
-    found = [s for s in long_sessions('count') if (np.diff(s.turns_N) > 1).any()]
+    found = [s for s in long_sessions('count', 200) if (np.diff(s.turns_N) > 1).any()]
     assert len(found) > 10
     for session in found:
         gap = int(np.flatnonzero(np.diff(session.turns_N) > 1)[0]) + 1
