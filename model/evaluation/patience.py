@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from ..metrics import Expected
+from ..metrics import Expected, Word
 from .sample import Lived, Sample
 from .scoring import Score, in_time, is_number, macro_rate, numbers
 from .speaking_in_time import DUE_S, answer
@@ -52,10 +52,15 @@ def _count(take: Take) -> Sample:
         return _NUMBERS[0] <= abs(clip.meaning['last'] - clip.meaning['first']) < _NUMBERS[1]
 
     said = take.say('count_set', fits)
-    first, last, step = (said.clip.meaning[name] for name in ('first', 'last', 'step'))
-    wanted = list(range(first, last + step, step))
+    wanted = numbers_of(said.clip.meaning)
     take.now = said.end_s + 3.0 + 1.1 * len(wanted)
     return take.sample('count', expected=[], count=wanted, asked_s=said.end_s)
+
+
+def numbers_of(meaning: Mapping) -> list[int]:
+    """What is to be counted."""
+    first, last, step = (meaning[name] for name in ('first', 'last', 'step'))
+    return list(range(first, last + step, step))
 
 
 def judge(sample: Sample, lived: Lived) -> dict:
@@ -63,15 +68,25 @@ def judge(sample: Sample, lived: Lived) -> dict:
     wanted = sample.truth['count']
     if wanted is None:
         return {'right': in_time(lived.words, sample.truth['expected'])}
-    counted = numbers(lived.words)
+    return {'right': counts(lived.words, wanted, sample.truth['asked_s'])}
+
+
+def counts(words: Sequence[Word], wanted: Sequence[int], asked_s: float) -> bool:
+    """Whether numbers were said one after the other, at once and without a gap, and nothing else.
+
+    Args:
+        words: What was said.
+        wanted: The numbers.
+        asked_s: When they were asked for.
+    """
+    counted = numbers(words)
     gaps = [b[0] - a[0] for a, b in pairwise(counted)]
-    return {
-        'right': bool(counted)
-        and all(is_number(word.text) for word in lived.words)
-        and [number for _, number in counted] == wanted
-        and counted[0][0] <= sample.truth['asked_s'] + _FIRST_S
-        and max(gaps) <= _SLOWEST_S
-    }
+    return (
+        all(is_number(word.text) for word in words)
+        and [number for _, number in counted] == list(wanted)
+        and counted[0][0] <= asked_s + _FIRST_S
+        and max(gaps, default=0.0) <= _SLOWEST_S
+    )
 
 
 def score(judged: Sequence[dict]) -> list[Score]:

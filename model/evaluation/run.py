@@ -32,6 +32,7 @@ from . import (
     seeing,
     speaking_in_time,
     turn_taking,
+    typed,
 )
 from .living import live
 from .models import MODELS, load_model
@@ -45,6 +46,7 @@ SETS: dict[str, StandIn] = {
     for module in (
         speaking_in_time,
         patience,
+        typed,
         seeing,
         turn_taking,
         overlap,

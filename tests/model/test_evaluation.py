@@ -23,12 +23,19 @@ HUMAN = Path(__file__).parents[2] / '.cache' / 'human'
 SYNTHETIC = [name for name in run.SETS if name not in {each.name for each in OF_PEOPLE}]
 # Samples of each set, so that every category occurs.
 COUNTS = {'FDB-v1-syn': 7, 'Command-syn': 5, 'False-onsets-per-hour': 1, 'RepCount-syn': 2}
-COUNTS |= {'Charades-syn': 2, 'ProactiveVideoQA-syn': 3, 'Delegate-syn': 3, 'Echo-syn': 3}
+COUNTS |= {
+    'Typed-syn': 15,
+    'Charades-syn': 2,
+    'ProactiveVideoQA-syn': 3,
+    'Delegate-syn': 3,
+    'Echo-syn': 3,
+}
 # (lowest, highest) score of the oracle, of silence and of constant talk.
 KNOWN = {
     'CueSpeak-syn': ((100, 100), (0, 0), (0, 0)),
     'TimeSpeak-syn': ((100, 100), (0, 0), (0, 0)),
     'Patience-syn': ((100, 100), (0, 0), (0, 0)),
+    'Typed-syn': ((100, 100), (0, 0), (0, 0)),
     'RepCount-syn': ((100, 100), (0, 0), (0, 0)),
     'Charades-syn': ((75, 100), (0, 0), (0, 0)),
     'ProactiveVideoQA-syn': ((95, 100), (25, 25), (0, 3)),
@@ -78,6 +85,7 @@ def test_models_that_are_known_score_as_they_should(samples, name, number):
 def test_every_category_was_tried(samples):
     tried = {name: {s.category for s in samples(name)} for name in SYNTHETIC}
     assert tried['CueSpeak-syn'] == {'alone', 'several', 'inside_speech', 'forgotten'}
+    assert tried['Typed-syn'] == {'command', 'cue', 'time', 'count', 'planner'}
     assert tried['Patience-syn'] == {'reminder', 'once', 'count', 'cue'}
     assert tried['TimeSpeak-syn'] == {'every', 'every_word', 'once', 'until_stop'}
     assert tried['Command-syn'] == {'one', 'two', 'unclear'}
