@@ -33,6 +33,8 @@ _TML = 'TML-Interaction-Small'
 PUBLISHED = {
     'CueSpeak-syn': Published('CueSpeak', '%', ((_TML, 81.7), ('best other', 2.9)), 92),
     'TimeSpeak-syn': Published('TimeSpeak', '%', ((_TML, 64.7), ('best other', 4.3)), 92),
+    'Patience-syn': Published('what takes half a minute and more', '%'),
+    'Typed-syn': Published('the same by typed lines', '%'),
     'RepCount-syn': Published(
         'RepCount-A, off by one', '%', ((_TML, 35.4), ('best other', 1.3)), 85
     ),
