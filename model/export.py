@@ -25,7 +25,13 @@ def load_speech(folder: Path) -> SpeechOut:
     return SpeechOut(FlowHead.from_state(head['average']), Vocoder.from_state(vocoder['vocoder']))
 
 
-def export(train: Path, speech: Path | None, output: Path, preset_name: str = 'nano') -> dict:
+def export(
+    train: Path,
+    speech: Path | None,
+    output: Path,
+    preset_name: str = 'nano',
+    last: bool = False,
+) -> dict:
     """Writes a checkpoint.
 
     Args:
@@ -34,6 +40,7 @@ def export(train: Path, speech: Path | None, output: Path, preset_name: str = 'n
             kept; None for a silent checkpoint.
         output: File to write.
         preset_name: Preset that was trained.
+        last: The last weights instead of their average.
 
     Returns:
         The notes that were stored with it.
@@ -41,7 +48,7 @@ def export(train: Path, speech: Path | None, output: Path, preset_name: str = 'n
     vocabulary = default_vocabulary()
     net = build_net(preset(preset_name, len(vocabulary)))
     state = torch.load(train / 'state.pt', map_location='cpu', weights_only=True)
-    net.load_state_dict(state['average'])
+    net.load_state_dict(state['net' if last else 'average'])
     notes = {'steps': state['step'], 'trained_s': round(state['trained_s'])}
     extra = _voice(speech) if speech else None
     save_checkpoint(output, net, vocabulary, extra, notes)
@@ -63,11 +70,17 @@ def main() -> None:
         help='folder of the trained voice, or a checkpoint with one (default: %(default)s)',
     )
     parser.add_argument('--silent', action='store_true', help='leave the voice out')
+    parser.add_argument(
+        '--last',
+        action='store_true',
+        help='the last weights instead of their average, which reaches back a thousand steps: '
+        'after a short run whose rate has decayed',
+    )
     parser.add_argument('--output', type=Path, default=DEFAULT_CHECKPOINT)
     parser.add_argument('--preset', default='nano')
     options = parser.parse_args()
     speech = None if options.silent else options.speech
-    print(export(options.train, speech, options.output, options.preset))
+    print(export(options.train, speech, options.output, options.preset, options.last))
 
 
 if __name__ == '__main__':

@@ -152,6 +152,18 @@ def test_a_run_begins_with_a_checkpoint_and_then_goes_on_by_itself(tmp_path):
     assert exported['steps'] == 80
 
 
+def test_the_last_weights_can_be_exported_instead_of_their_average(tmp_path):
+    trainer = Trainer(tmp_path / 'run', 'tiny', 1e-3, Ranks('cpu'))
+    with torch.no_grad():
+        trainer.net.heard.weight.fill_(2)
+        trainer.average.heard.weight.fill_(1)
+    trainer.save()
+    for last in (False, True):
+        export(tmp_path / 'run', None, tmp_path / 'silent.safetensors', 'tiny', last)
+        net, *_ = load_checkpoint(tmp_path / 'silent.safetensors')
+        assert net.heard.weight.unique().tolist() == [1 + last]
+
+
 def test_a_run_refuses_a_checkpoint_with_other_words(tmp_path):
     vocabulary = Vocabulary(['go', 'stop'])
     path = tmp_path / 'other.safetensors'
