@@ -8,6 +8,7 @@ Frames are 20 ms.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -24,6 +25,7 @@ from .store import SpeechStore
 
 SECOND = 50  # frames
 STOP_WORDS = ('stop', 'wait', 'quiet', 'enough')
+_DRAWS = 300  # of a phrase that means what is wanted
 _AT_ONCE = (*STOP_WORDS, 'hold', 'halt', 'freeze')
 _INSTRUCTIONS = frozenset(kind for kind in phrases.KINDS if kind.endswith('_set'))
 _LONGEST_CUE = 4  # words
@@ -126,7 +128,18 @@ class SpeechWriter:
 
     def _say(self, kind: str, chance_to_hesitate: float = 0.0) -> dict | None:
         """Says a phrase of a kind at the cursor; returns its meaning."""
-        utterance = self._phrase(kind)
+        return self._say_this(kind, self._phrase(kind), chance_to_hesitate)
+
+    def _say_where(self, kind: str, where: Callable[[dict], bool]) -> dict | None:
+        """Says a phrase of a kind that means what is wanted; returns its meaning."""
+        known = [u for u in self._store.kinds(self._voice).get(kind, ()) if where(u.meaning)]
+        if known and self._rng.random() < 0.5:
+            return self._say_this(kind, known[self._rng.integers(len(known))])
+        return self._say_this(kind, self._assemble(kind, where))
+
+    def _say_this(
+        self, kind: str, utterance: Utterance | None, chance_to_hesitate: float = 0.0
+    ) -> dict | None:
         if utterance is None:
             return None
         if self._typing and kind not in _NEVER_TYPED:
@@ -200,9 +213,15 @@ class SpeechWriter:
             for first, last, word in zip(borders, borders[1:], words, strict=False)
         ]
 
-    def _assemble(self, kind: str) -> Utterance | None:
+    def _assemble(self, kind: str, where: Callable[[dict], bool] = bool) -> Utterance | None:
         """A new phrase of a kind, word by word from whatever this voice has said."""
-        phrase = phrases.sample(kind, Random(int(self._rng.integers(2**62))), self._split)
+        chance = Random(int(self._rng.integers(2**62)))
+        for _ in range(_DRAWS):
+            phrase = phrases.sample(kind, chance, self._split)
+            if where is bool or where(dict(phrase.meaning)):
+                break
+        else:
+            return None
         parts = []
         for word in normalise(phrase.text):
             found = self._store.word(self._rng, self._voice, word)

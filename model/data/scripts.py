@@ -140,6 +140,53 @@ class ScriptWriter(VideoWriter):
             after = due + int(self._rng.uniform(0.8, 2.0) * SECOND)
             self.script.cursor = max(self.script.cursor, after)
 
+    def _numbers(self) -> None:
+        """Numbers, most of them of two words: after how long, how far, from where to where."""
+        draw = self._rng.random()
+        for _ in range(self._rng.integers(2, 4)):
+            if draw < 0.6:
+                self._alarm()
+            elif draw < 0.8:
+                self._say_where('command', _is_far)
+                self._pause(1.0, 2.0)
+            else:
+                self._count_from_afar()
+
+    def _alarm(self) -> None:
+        """Waits for a number among others that are like it."""
+        asked = self._say_where('time_set', lambda meaning: _seconds(meaning) > 10)
+        if asked is None:
+            return
+        seconds, begun = _seconds(asked), self.script.cursor
+        alike = [n for n in range(1, seconds) if n % 10 == seconds % 10 or n > seconds - 3]
+        alike += [int(n) for n in self._rng.integers(1, seconds, 2)]
+        for number in sorted(set(alike)):
+            self._skip(begun + number * SECOND - 30)
+            self.script.cursor = max(self.script.cursor, begun + number * SECOND + 20)
+        self._skip(begun + seconds * SECOND - 30)
+        self.script.cursor = begun + seconds * SECOND + int(self._rng.uniform(1.0, 1.8) * SECOND)
+        if 'every_s' in asked:
+            self._say('interruption')
+            self._pause(1.0, 1.8)
+
+    def _skip(self, until: int) -> None:
+        """Leaves out all until a frame."""
+        if until > self.script.cursor + SECOND:
+            self.script.skips.append((self.script.cursor + 10, until))
+            self.script.cursor = until
+
+    def _count_from_afar(self) -> None:
+        meaning = self._say_where('count_set', lambda meaning: meaning['first'] > 10)
+        if meaning is None:
+            return
+        length = abs(meaning['last'] - meaning['first']) * 0.85 + 1.5
+        if length > 9:
+            self._pause(2.5, 6.0)
+            self._say('interruption')
+            self._pause(1.0, 1.8)
+        else:
+            self.script.cursor += int(length * SECOND)
+
     def _short_time(self, meaning: dict, seconds: int) -> None:
         length = seconds * (
             min(float(self._rng.integers(2, 5)), 28 / seconds) if 'every_s' in meaning else 1.2
@@ -308,6 +355,7 @@ THEMES = {
     'idle': 0.1,
     'transcribe': 0.05,
     'words': 0.09,
+    'numbers': 0.25,
     'mixed': 0.06,
     'watch_count': 0.05,
     'watch_start_stop': 0.03,
@@ -320,3 +368,7 @@ _LESSONS = {'command': '_command', 'cue_set': '_cue', 'address': '_address'}
 def _seconds(meaning: dict) -> int:
     """Of a request to say something every so often, or once after a while."""
     return meaning['every_s'] if 'every_s' in meaning else meaning['in_s']
+
+
+def _is_far(meaning: dict) -> bool:
+    return meaning['skill'] == 'move' and meaning['arguments']['distance_m'] > 10
