@@ -355,7 +355,7 @@ THEMES = {
     'idle': 0.1,
     'transcribe': 0.05,
     'words': 0.09,
-    'numbers': 0.25,
+    'numbers': 0.5,
     'mixed': 0.06,
     'watch_count': 0.05,
     'watch_start_stop': 0.03,
