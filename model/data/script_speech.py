@@ -116,8 +116,12 @@ class SpeechWriter:
         self.script.cursor += int(self._rng.uniform(low_s, high_s) * SECOND)
 
     def _wait(self, until: int) -> None:
-        """Nothing happens until a frame; most of it can be left out."""
-        first = self.script.cursor + int(self._rng.uniform(0.8, 2.0) * SECOND)
+        """Nothing happens until a frame; most of it can be left out.
+
+        What is left is long enough in half of the cases that what was asked for is far away.
+        """
+        longest_s = 2.0 if self._rng.random() < 0.5 else 20.0
+        first = self.script.cursor + int(self._rng.uniform(0.8, longest_s) * SECOND)
         last = until - int(self._rng.uniform(0.8, 4.0) * SECOND)
         if last > first:
             self.script.skips.append((first, last))

@@ -160,6 +160,8 @@ class ScriptWriter(VideoWriter):
         seconds, begun = _seconds(asked), self.script.cursor
         alike = [n for n in range(1, seconds) if n % 10 == seconds % 10 or n > seconds - 3]
         alike += [int(n) for n in self._rng.integers(1, seconds, 2)]
+        # What was asked for must be found from afar, too, beyond all biases for distance.
+        self._pause(1.0, min(seconds - 2, 24))
         for number in sorted(set(alike)):
             self._skip(begun + number * SECOND - 30)
             self.script.cursor = max(self.script.cursor, begun + number * SECOND + 20)
@@ -355,7 +357,7 @@ THEMES = {
     'idle': 0.1,
     'transcribe': 0.05,
     'words': 0.09,
-    'numbers': 0.5,
+    'numbers': 0.2,
     'mixed': 0.06,
     'watch_count': 0.05,
     'watch_start_stop': 0.03,
