@@ -8,6 +8,7 @@ waiting. Left out, the clock and the timer jump on as they would have; what foll
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -94,16 +95,16 @@ def leave_out(session: Session, ranges: list[Range]) -> Session:
     for begin, end in ranges:
         kept[begin:end] = False
     turns = np.flatnonzero(kept)
-    lists = {
+    fields: dict[str, Any] = {
         name: [values[turn] for turn in turns]
         for name in ('text_in', 'out', 'speak', 'heard', 'elapsed')
         if (values := getattr(session, name)) is not None
     }
-    arrays = {
+    fields |= {
         name: values[turns]
         for name in ('user_NFM', 'own_NFM', 'frames_N', 'phase_N3')
         if (values := getattr(session, name)) is not None
     }
     place = {int(turn): number for number, turn in enumerate(turns)}
     unasked = frozenset(place[turn] for turn in session.unasked if turn in place)
-    return dataclasses.replace(session, **lists, **arrays, unasked=unasked, turns_N=turns)
+    return dataclasses.replace(session, **fields, unasked=unasked, turns_N=turns)
