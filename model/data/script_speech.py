@@ -217,12 +217,12 @@ class SpeechWriter:
             for first, last, word in zip(borders, borders[1:], words, strict=False)
         ]
 
-    def _assemble(self, kind: str, where: Callable[[dict], bool] = bool) -> Utterance | None:
+    def _assemble(self, kind: str, where: Callable[[dict], bool] | None = None) -> Utterance | None:
         """A new phrase of a kind, word by word from whatever this voice has said."""
         chance = Random(int(self._rng.integers(2**62)))
         for _ in range(_DRAWS):
             phrase = phrases.sample(kind, chance, self._split)
-            if where is bool or where(dict(phrase.meaning)):
+            if where is None or where(dict(phrase.meaning)):
                 break
         else:
             return None

@@ -22,7 +22,7 @@ NAME = 'Typed-syn'
 TASKS = ('command', 'cue', 'time', 'count', 'planner')
 _UNSEEN_SHARE = 0.6
 _MOST_NUMBERS = 60
-_NOTHING: dict[str, Any] = {'wanted': [], 'goals': 0, 'expected': [], 'optional': [], 'count': None}
+_NOTHING: dict[str, Any] = {'wanted': [], 'goals': 0, 'expected': [], 'count': None}
 
 
 def write(take: Take, index: int) -> Sample:
