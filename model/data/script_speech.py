@@ -19,6 +19,7 @@ from . import phrases
 from .features import Utterance
 from .ideal import Event, typed_frame
 from .mixing import Piece, vocal_tract
+from .phrases import Phrase
 from .recomposed import COMPOSED, Recomposed, choose_swaps, swap_meaning
 from .scenes import SceneScript
 from .store import SpeechStore
@@ -32,13 +33,15 @@ _LONGEST_CUE = 4  # words
 # What people at a distance say; most of it would mean something if they were near.
 _FROM_AFAR = ('talk', 'running_speech', 'command', 'delegate', 'interruption', 'cue_set')
 _FROM_AFAR_P = (0.25, 0.1, 0.3, 0.17, 0.1, 0.08)
+TYPED_SHARE = 0.1  # of the people, who write what they have to say
 OPEN_SHARE = 0.5  # of the talk that is for nobody's robot, where a voice has said any
 ASSEMBLED_SHARE = 0.25
-_SELDOM_SAID_SHARE = 0.6  # of kinds that voices say in few ways: what they did not say is assembled
-_SELDOM_SAID = ('cue_cancel', 'resume')
+# Of kinds that voices say in few ways, and people in many: what they did not say is assembled.
+_SELDOM_SAID_SHARE = 0.6
+_SELDOM_SAID = ('cue_cancel', 'resume', 'interruption')
 _NEVER_TYPED = ('chatter', 'open_talk', 'backchannel', 'cue_word', 'running_speech')
 # Never assembled.
-_WHOLE = frozenset(('cue_word', 'answer_word', 'hesitation', 'backchannel', 'open_talk'))
+_WHOLE = frozenset(('cue_word', 'answer_word', 'hesitation', 'open_talk'))
 
 
 @dataclass
@@ -101,7 +104,7 @@ class SpeechWriter:
         self._limit = limit
         self._gain_db = float(rng.uniform(-14, 9))
         self._tract = self._any_tract()
-        self._typing = rng.random() < 0.06
+        self._typing = rng.random() < TYPED_SHARE
         self._lesson: dict[str, list[Utterance]] = {}
         self._cues = frozenset(phrases.grammar()['slots']['cue'])
         self.script = Script()
@@ -136,18 +139,20 @@ class SpeechWriter:
 
     def _say_where(self, kind: str, where: Callable[[dict], bool]) -> dict | None:
         """Says a phrase of a kind that means what is wanted; returns its meaning."""
+        if self._typing:
+            return self._say_this(kind, self._sample(kind, where))
         known = [u for u in self._store.kinds(self._voice).get(kind, ()) if where(u.meaning)]
         if known and self._rng.random() < 0.5:
             return self._say_this(kind, known[self._rng.integers(len(known))])
         return self._say_this(kind, self._assemble(kind, where))
 
     def _say_this(
-        self, kind: str, utterance: Utterance | None, chance_to_hesitate: float = 0.0
+        self, kind: str, utterance: Utterance | Phrase | None, chance_to_hesitate: float = 0.0
     ) -> dict | None:
         if utterance is None:
             return None
-        if self._typing and kind not in _NEVER_TYPED:
-            return self._type(kind, utterance)
+        if isinstance(utterance, Phrase) or (self._typing and kind not in _NEVER_TYPED):
+            return self._type(kind, utterance.text, dict(utterance.meaning))
         hesitate = self._rng.random() < chance_to_hesitate
         start = self.script.cursor
         end = self._place(self._segments(utterance), hesitate)
@@ -170,16 +175,18 @@ class SpeechWriter:
                 frame = said[0] if said else end
         self.script.events.append(Event(frame, kind, meaning))
 
-    def _type(self, kind: str, utterance: Utterance) -> dict:
+    def _type(self, kind: str, text: str, meaning: dict) -> dict:
         turn = self.script.cursor // 10
-        self.script.typed.append((turn * 10, '<user>', utterance.text))
-        words = utterance.text.split()
-        meaning = dict(utterance.meaning) | {'halts': 'stop' in words}
-        self.script.events.append(Event(typed_frame(turn), kind, meaning))
+        self.script.typed.append((turn * 10, '<user>', text))
+        halts = {'halts': 'stop' in text.split()}
+        self.script.events.append(Event(typed_frame(turn), kind, meaning | halts))
         self.script.cursor += 10
-        return utterance.meaning
+        return meaning
 
-    def _phrase(self, kind: str) -> Utterance | None:
+    def _phrase(self, kind: str) -> Utterance | Phrase | None:
+        taught = kind in self._lesson
+        if self._typing and kind not in _NEVER_TYPED and not taught:
+            return self._sample(kind)
         utterance = self._draw(kind)
         if kind == 'chatter' and utterance is not None and asks_for_a_halt(utterance.text):
             return None
@@ -217,18 +224,28 @@ class SpeechWriter:
             for first, last, word in zip(borders, borders[1:], words, strict=False)
         ]
 
-    def _assemble(self, kind: str, where: Callable[[dict], bool] | None = None) -> Utterance | None:
-        """A new phrase of a kind, word by word from whatever this voice has said."""
+    def _sample(self, kind: str, where: Callable[[dict], bool] | None = None) -> Phrase | None:
+        """Any phrase of a kind, None if none of many means what is wanted."""
         chance = Random(int(self._rng.integers(2**62)))
         for _ in range(_DRAWS):
             phrase = phrases.sample(kind, chance, self._split)
             if where is None or where(dict(phrase.meaning)):
-                break
-        else:
+                return phrase
+        return None
+
+    def _assemble(self, kind: str, where: Callable[[dict], bool] | None = None) -> Utterance | None:
+        """A new phrase of a kind, word by word from whatever this voice has said.
+
+        What it never said another voice says, so that no way to say a thing is left out.
+        """
+        phrase = self._sample(kind, where)
+        if phrase is None:
             return None
         parts = []
         for word in normalise(phrase.text):
-            found = self._store.word(self._rng, self._voice, word)
+            found = self._store.word(self._rng, self._voice, word) or self._store.word_of_anybody(
+                self._rng, self._voice, word
+            )
             if found is None:
                 return None
             parts.append((*found, word))

@@ -51,7 +51,7 @@ class SpeechStore:
         for utterance in robot:
             self._robot[utterance.text].append(utterance)
         self.voices = sorted(self._by_voice)
-        self.natural: dict[str, float] = {}
+        self._who_says: dict[str, list[str]] = {}
 
     def kinds(self, voice: str) -> dict[str, list[Utterance]]:
         """All utterances of a voice by kind."""
@@ -80,6 +80,19 @@ class SpeechStore:
             return None
         utterance, first, last = choice[rng.integers(len(choice))]
         return utterance, max(0, first - _MARGIN), min(utterance.frames, last + _MARGIN)
+
+    def word_of_anybody(
+        self, rng: np.random.Generator, voice: str, word: str
+    ) -> tuple[Utterance, int, int] | None:
+        """A piece in which somebody says a word: best a voice of the same engine as `voice`."""
+        if word not in self._who_says:
+            self._who_says[word] = [each for each in self.voices if self._by_word[each].get(word)]
+        those = self._who_says[word]
+        if not those:
+            return None
+        alike = [each for each in those if each.partition('-')[0] == voice.partition('-')[0]]
+        chosen = alike or those
+        return self.word(rng, chosen[rng.integers(len(chosen))], word)
 
     def words(self, voice: str) -> list[str]:
         """Words that a voice has said."""

@@ -60,18 +60,29 @@ def test_every_theme_makes_sessions_that_can_be_laid_out(store, vocabulary, them
         np.testing.assert_array_equal(ids[asked + 1], batch.label_BT[row, asked])
 
 
-def test_phrases_are_assembled_from_words_of_one_voice(store, monkeypatch):
+def test_phrases_are_assembled_from_words_of_a_voice_and_others_where_it_has_none(
+    store, monkeypatch
+):
     monkeypatch.setattr(script_speech, 'ASSEMBLED_SHARE', 1.0)
     voice = store.voices[0]
     writer = ScriptWriter(store, np.random.default_rng(2), voice)
+    writer._typing = False
     known = {utterance.text for each in store.kinds(voice).values() for utterance in each}
     made = [writer._phrase(kind) for kind in ('command', 'cue_set', 'interruption') * 20]
     assembled = [phrase for phrase in made if isinstance(phrase, Recomposed)]
     assert {phrase.text for phrase in assembled} - known
     for phrase in assembled:
         assert [word for *_, word in phrase.parts] == phrase.text.split()
-        assert {source.voice for source, *_ in phrase.parts} == {voice}
+        for source, *_, word in phrase.parts:
+            assert (source.voice == voice) == (word in store.words(voice))
         assert all(first < last <= source.frames for source, first, last, _ in phrase.parts)
+
+
+def test_who_writes_can_write_everything(store, monkeypatch):
+    monkeypatch.setattr(script_speech, 'TYPED_SHARE', 1.0)
+    writer = ScriptWriter(store, np.random.default_rng(2), store.voices[0])
+    texts = {writer._phrase('interruption').text for _ in range(200)}
+    assert len(texts) > 60  # as many as that no voice of the store has said
 
 
 def test_nothing_is_assembled_for_validation(store, monkeypatch):
