@@ -34,7 +34,7 @@ def words(session, tokens):
 
 
 def test_a_reminder_after_a_minute_fits_into_a_session(long_sessions):
-    found = long_sessions('time')
+    found = long_sessions('time', 100)
     assert len(found) > 10
     latest = max(session.turns_N[-1] for session in found)
     assert latest > 60 * SECOND_TURNS
