@@ -130,11 +130,12 @@ def test_half_of_the_commands_of_test_voices_are_new_and_none_is_a_list_of_words
 
 @pytest.mark.usefixtures('wordnet')
 def test_the_beginning_of_a_plan_has_some_of_everything():
-    first = plan(find_voice('kokoro-am_adam'), 0)[:134]
+    first = plan(find_voice('kokoro-am_adam'), 0)[:144]
     assert len({phrase.text for phrase in first if phrase.kind == 'cue_word'}) == 26
     kinds = {phrase.kind for phrase in first}
     assert {'cue_set', 'time_set', 'count_set', 'command', 'delegate', 'chatter'} <= kinds
     assert {'hesitation', 'visual_count_set', 'running_speech', 'address'} <= kinds
+    assert any(p.kind == 'interruption' and p.split == 'train' for p in first)  # a varied one
 
 
 @pytest.mark.usefixtures('wordnet')
