@@ -127,7 +127,7 @@ def voice_weights(store: SpeechStore) -> dict[str, float]:
 
 
 # Padded lengths: multiples of the sliding window; few, so that a compiled network has few shapes.
-LENGTHS = (192, 288, 384, 480, 576, 768)
+LENGTHS = (192, 288, 384, 480, 576, 768, 1056)
 
 
 def tokens_of(session: Session) -> int:

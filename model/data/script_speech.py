@@ -139,7 +139,7 @@ class SpeechWriter:
 
     def _say_where(self, kind: str, where: Callable[[dict], bool]) -> dict | None:
         """Says a phrase of a kind that means what is wanted; returns its meaning."""
-        if self._typing:
+        if self._types(kind):
             return self._say_this(kind, self._sample(kind, where))
         known = [u for u in self._store.kinds(self._voice).get(kind, ()) if where(u.meaning)]
         if known and self._rng.random() < 0.5:
@@ -151,7 +151,7 @@ class SpeechWriter:
     ) -> dict | None:
         if utterance is None:
             return None
-        if isinstance(utterance, Phrase) or (self._typing and kind not in _NEVER_TYPED):
+        if isinstance(utterance, Phrase) or self._types(kind):
             return self._type(kind, utterance.text, dict(utterance.meaning))
         hesitate = self._rng.random() < chance_to_hesitate
         start = self.script.cursor
@@ -175,6 +175,9 @@ class SpeechWriter:
                 frame = said[0] if said else end
         self.script.events.append(Event(frame, kind, meaning))
 
+    def _types(self, kind: str) -> bool:
+        return self._typing and kind not in _NEVER_TYPED
+
     def _type(self, kind: str, text: str, meaning: dict) -> dict:
         turn = self.script.cursor // 10
         self.script.typed.append((turn * 10, '<user>', text))
@@ -184,8 +187,7 @@ class SpeechWriter:
         return meaning
 
     def _phrase(self, kind: str) -> Utterance | Phrase | None:
-        taught = kind in self._lesson
-        if self._typing and kind not in _NEVER_TYPED and not taught:
+        if self._types(kind) and kind not in self._lesson:
             return self._sample(kind)
         utterance = self._draw(kind)
         if kind == 'chatter' and utterance is not None and asks_for_a_halt(utterance.text):

@@ -39,7 +39,7 @@ def test_a_reminder_after_a_minute_fits_into_a_session(long_sessions):
     latest = max(session.turns_N[-1] for session in found)
     assert latest > 60 * SECOND_TURNS
     short = [session for session in found if tokens_of(session) <= LENGTHS[-1]]
-    assert len(short) > 0.6 * len(found)
+    assert len(short) > 0.8 * len(found)
     for session in found:
         for n, (before, after) in enumerate(pairwise(session.turns_N)):
             # While the timer runs and is not set again it has gone on as far as the clock.
