@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .checkpoint import load_checkpoint, save_checkpoint
+from .deepen import grown_weights
 from .interaction_net import NetConfig
 
 
@@ -22,7 +23,7 @@ def blend(before: Path, after: Path, output: Path, share: float = 0.5) -> dict:
 
     Args:
         before: A checkpoint.
-        after: One that went on from it; how far it looks back may differ.
+        after: One that went on from it; how far it looks back may differ, and its ear be larger.
         output: File to write.
         share: Weight of the second, 0 to 1.
 
@@ -38,9 +39,9 @@ def blend(before: Path, after: Path, output: Path, share: float = 0.5) -> dict:
     old, old_words, *_ = load_checkpoint(before)
     net, words, voice, notes = load_checkpoint(after)
     same = _shape(old.config) == _shape(net.config) and old_words.tokens == words.tokens
-    if not same:
+    if not (same and _ear_fits(old.config, net.config)):
         raise ValueError(f'before: {before} has another shape or vocabulary than {after}')
-    first, second = old.state_dict(), net.state_dict()
+    first, second = grown_weights(old, net), net.state_dict()
     net.load_state_dict({k: first[k] * (1 - share) + second[k] * share for k in second})
     notes = notes | {'blended_share': share}
     save_checkpoint(output, net, words, voice, notes)
@@ -48,9 +49,14 @@ def blend(before: Path, after: Path, output: Path, share: float = 0.5) -> dict:
 
 
 def _shape(config: NetConfig) -> NetConfig:
-    """A shape, however far it looks back."""
+    """A shape, however far it looks back, and whatever its ear."""
     decoder = dataclasses.replace(config.transformer, full_window=None)
-    return dataclasses.replace(config, transformer=decoder)
+    return dataclasses.replace(config, transformer=decoder, ear_blocks=0, ear_width=0, ear_sounds=0)
+
+
+def _ear_fits(old: NetConfig, new: NetConfig) -> bool:
+    """Whether an ear is contained in another."""
+    return old.ear_blocks <= new.ear_blocks and old.ear_width <= new.ear_width
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

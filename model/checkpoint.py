@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from .config import TransformerConfig
 from .interaction_net import InteractionNet, NetConfig
 from .skills import Slot
+from .sounds import SOUNDS
 from .tokens import CONTROLS, Vocabulary
 
 FORMAT = 'duplex-interaction-1'
@@ -46,7 +47,9 @@ def preset(name: str, vocab: int) -> NetConfig:
             ),
             video_hidden=128,
             audio_conv=128,
-            ear_blocks=4,
+            ear_blocks=8,
+            ear_width=192,
+            ear_sounds=len(SOUNDS),
             heard_tokens=True,
             mark_turns=320,
         ),
@@ -69,6 +72,7 @@ def preset(name: str, vocab: int) -> NetConfig:
             audio_conv=16,
             ear_blocks=2,
             ear_width=16,
+            ear_sounds=len(SOUNDS),
             heard_tokens=True,
             mark_turns=64,
         ),

@@ -8,9 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
+_LOSSES = {
+    'out': 'what to say and do',
+    'boundary': 'when to speak',
+    'heard': 'what was said',
+    'sound': 'how it sounds',
+}
+_RIGHT = {'out_correct': 'said and done', 'heard_correct': 'heard', 'sound_correct': 'sounds'}
 _PANELS = (
-    ('loss', {'out': 'what to say and do', 'boundary': 'when to speak', 'heard': 'what was said'}),
-    ('share that is right', {'out_correct': 'said and done', 'heard_correct': 'heard'}),
+    ('loss', _LOSSES),
+    ('share that is right', _RIGHT),
     ('seconds a step', {'step_s': 'in all', 'wait_s': 'waiting for sessions'}),
 )
 _SMOOTH = 15

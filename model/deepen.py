@@ -3,39 +3,45 @@
 
 `python -m interaction_node.model.deepen --after 0 2 --output OUT` copies blocks of a run's network
 and lets the copies begin by doing nothing, so that no output changes and all that was learned
-stays. An ear that the preset has and the run has not begins in the same way. Source: C. Wu et al.,
-"LLaMA Pro: Progressive LLaMA with Block Expansion", 2024.
+stays. An ear that the preset has and the run has not, or has smaller, begins in the same way.
+Sources: C. Wu et al., "LLaMA Pro: Progressive LLaMA with Block Expansion", 2024; T. Chen et al.,
+"Net2Net: Accelerating Learning via Knowledge Transfer", 2016.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .checkpoint import build_net, preset
-from .interaction_net import InteractionNet, NetConfig
+from .interaction_net import Ear, InteractionNet, NetConfig
 from .tokens import default_vocabulary
 from .train import build_optimisers
 
+_LOOK = re.compile(r'ear\.looks\.\d+\.weight$')
 _BLOCK = re.compile(r'transformer\.blocks\.(\d+)\.')
 # What a block adds to the stream goes through one of these.
 _OUTPUTS = ('attention.o_proj.weight', 'mlp.down_proj.weight')
 
 
-def deepen_config(config: NetConfig, after: Sequence[int], ear_blocks: int = 0) -> NetConfig:
+def deepen_config(
+    config: NetConfig, after: Sequence[int], ear: Mapping[str, int] | None = None
+) -> NetConfig:
     """The shape of a network with copies of some blocks, each behind its original.
 
     Args:
         config: The shape now; dense blocks only.
         after: Numbers of the blocks that are copied, from 0.
-        ear_blocks: Blocks of an ear, for a network that has none; 0 to leave it as it is.
+        ear: `ear_blocks`, `ear_width` and `ear_sounds` of an ear that is larger, or new; None to
+            leave it as it is.
 
     Raises:
         ValueError: There is no such block, or it is named twice.
@@ -47,7 +53,7 @@ def deepen_config(config: NetConfig, after: Sequence[int], ear_blocks: int = 0) 
     deeper = [types[old] for old in _sources(layers, after)]
     return dataclasses.replace(
         config,
-        ear_blocks=ear_blocks or config.ear_blocks,
+        **(ear or {}),
         transformer=dataclasses.replace(
             config.transformer, layer_types=tuple(deeper), mlp_types=('dense',) * len(deeper)
         ),
@@ -63,11 +69,12 @@ def deepen_weights(
         weights: State dict of an `InteractionNet`.
         after: Numbers of the blocks that are copied.
         fresh: Weights of a new network of the deeper shape; what is in no block and the old one
-            has not is taken from it.
+            has not, or has smaller, is taken from it.
     """
     sources = _sources(_layers(weights), after)
+    same = {n: t for n, t in weights.items() if n in fresh and t.shape == fresh[n].shape}
     deeper = {
-        name: weights.get(name, tensor).clone()
+        name: same.get(name, tensor).clone()
         for name, tensor in fresh.items()
         if not _BLOCK.match(name)
     }
@@ -83,8 +90,47 @@ def deepen_weights(
     return deeper
 
 
+@torch.no_grad()
+def grow_ear(old: Ear, fresh: Ear) -> Ear:
+    """A larger ear that says what the old one says, and can learn more.
+
+    New channels are silent, though everything listens to them already; new blocks add nothing.
+
+    Args:
+        old: An ear.
+        fresh: One that is wider, or has more blocks, from which comes what nothing depends on.
+    """
+    new = copy.deepcopy(fresh)
+    n, blocks = len(old.first.bias), len(old.looks)
+    # More channels of which some are silent have a smaller mean square.
+    louder = (n / len(new.first.bias)) ** 0.5
+    pairs = [(new.first, old.first), *zip(new.mixes, old.mixes, strict=False)]
+    for mine, theirs in cast(list[tuple[nn.Linear, nn.Linear]], pairs):
+        mine.weight.zero_()
+        mine.bias.zero_()
+        mine.weight[:n, : theirs.in_features] = theirs.weight
+        mine.bias[:n] = theirs.bias
+    for mine, theirs in zip(new.looks, old.looks, strict=False):
+        mine.weight[:n].unflatten(1, (3, -1))[..., :n] = theirs.weight.unflatten(1, (3, -1))
+        mine.bias[:n] = theirs.bias
+    for mine in list(new.mixes)[blocks:]:
+        mine.weight.zero_()
+        mine.bias.zero_()
+    for place, theirs in zip([*range(blocks), -1], old.norms, strict=True):
+        new.norms[place].weight.fill_(louder)
+        new.norms[place].weight[:n] = theirs.weight * louder
+    shape = (new.frames, -1)
+    if not new.merge.weight.any():
+        new.merge.weight.normal_(std=0.02)
+    new.merge.weight.unflatten(1, shape)[..., :n] = old.merge.weight.unflatten(1, shape)
+    return new
+
+
 def deepen_run(
-    state: dict[str, Any], config: NetConfig, after: Sequence[int], ear_blocks: int = 0
+    state: dict[str, Any],
+    config: NetConfig,
+    after: Sequence[int],
+    ear: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, Any], NetConfig]:
     """A training run's state with copies of some blocks.
 
@@ -92,7 +138,7 @@ def deepen_run(
         state: What `Trainer.save` wrote.
         config: The shape of its network.
         after: Numbers of the blocks that are copied, from 0.
-        ear_blocks: As for `deepen_config`.
+        ear: As for `deepen_config`.
 
     Returns:
         A state from which training goes on, and the shape of its network. The optimisers begin
@@ -101,21 +147,38 @@ def deepen_run(
     Raises:
         ValueError: As `deepen_config`.
     """
-    wider = deepen_config(config, after, ear_blocks)
+    wider = deepen_config(config, after, ear)
     sources = _sources(config.transformer.layers, after)
     net = build_net(wider)
-    fresh = net.state_dict()
     old_names, new_names = _names(build_net(config)), _names(net)
+    shapes = {name: parameter.shape for name, parameter in net.named_parameters()}
     optimisers = [
-        _carry_over(kept, old, new, sources)
+        _carry_over(kept, old, new, sources, shapes)
         for kept, old, new in zip(state['optimisers'], old_names, new_names, strict=True)
     ]
-    deeper = state | {
-        'net': deepen_weights(state['net'], after, fresh),
-        'average': deepen_weights(state['average'], after, fresh),
-        'optimisers': optimisers,
-    }
+    small = build_net(config)
+    deeper = state | {'optimisers': optimisers}
+    for name in ('net', 'average'):
+        small.load_state_dict(state[name])
+        deeper[name] = grown_weights(small, net, after)
     return deeper, wider
+
+
+def grown_weights(
+    small: InteractionNet, large: InteractionNet, after: Sequence[int] = ()
+) -> dict[str, Tensor]:
+    """Weights of the shape of a large network that say what a small one says.
+
+    Args:
+        small: What they say.
+        large: One with a larger ear, or more blocks; it gives what nothing depends on.
+        after: Numbers of the blocks that are copied.
+    """
+    weights = deepen_weights(small.state_dict(), after, large.state_dict())
+    if small.ear is not None and large.ear is not None:
+        ear = grow_ear(small.ear, large.ear).state_dict()
+        weights |= {f'ear.{name}': tensor for name, tensor in ear.items()}
+    return weights
 
 
 def _carry_over(
@@ -123,6 +186,7 @@ def _carry_over(
     old_groups: list[list[str]],
     new_groups: list[list[str]],
     sources: Sequence[int],
+    shapes: Mapping[str, torch.Size],
 ) -> dict[str, Any]:
     """The state dict of an optimiser for the deeper network; names stand for its parameters."""
     old_names = [name for names in old_groups for name in names]
@@ -130,7 +194,10 @@ def _carry_over(
     carried: dict[int, dict[str, Tensor]] = {}
     for index, name in enumerate(name for names in new_groups for name in names):
         remembered = memory.get(_source_name(name, sources))
-        if remembered is not None:
+        # What has grown begins anew.
+        if remembered is not None and any(
+            value.shape == shapes[name] for value in remembered.values()
+        ):
             found = _BLOCK.match(name)
             forget = found is not None and _is_copy(sources, int(found[1]))
             carried[index] = {
@@ -201,23 +268,33 @@ def main() -> None:
     if len(sources) != len(types):
         parser.error(f'--after: {layers} blocks become {len(sources)}, preset has {len(types)}')
     kept = [block for block in range(len(types)) if not _is_copy(sources, block)]
-    has_ear = any(name.startswith('ear.') for name in state['net'])
+    ear = {name: getattr(wanted, name) for name in ('ear_blocks', 'ear_width', 'ear_sounds')}
     now = dataclasses.replace(
         wanted,
-        ear_blocks=wanted.ear_blocks if has_ear else 0,
+        **_ear_of(state['net']),
         transformer=dataclasses.replace(
             wanted.transformer,
             layer_types=tuple(types[block] for block in kept),
             mlp_types=('dense',) * layers,
         ),
     )
-    deeper, config = deepen_run(state, now, arguments.after, wanted.ear_blocks)
+    deeper, config = deepen_run(state, now, arguments.after, ear)
     if config != wanted:
         parser.error(f'--after: gives layers {config.transformer.layer_types}, preset has {types}')
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     torch.save(deeper, arguments.output)
-    ear = f', with an ear of {wanted.ear_blocks}' if wanted.ear_blocks and not has_ear else ''
-    print(f'{arguments.output}: {layers} blocks became {len(types)}{ear}, step {state["step"]}')
+    heard = '' if _ear_of(state['net']) == ear else f', with an ear of {ear}'
+    print(f'{arguments.output}: {layers} blocks became {len(types)}{heard}, step {state["step"]}')
+
+
+def _ear_of(weights: dict[str, Tensor]) -> dict[str, int]:
+    """The shape of a network's ear, as `NetConfig` has it."""
+    first, sounds = weights.get('ear.first.bias'), weights.get('sounds.bias')
+    return {
+        'ear_blocks': sum(bool(_LOOK.match(name)) for name in weights),
+        'ear_width': 128 if first is None else len(first),
+        'ear_sounds': 0 if sounds is None else len(sounds),
+    }
 
 
 if __name__ == '__main__':

@@ -31,6 +31,7 @@ class NetConfig:
         audio_conv: Channels of its convolutions over time; 0 for none.
         ear_blocks: Blocks that listen at the rate of the mel frames; 0 for none.
         ear_width: Their channels.
+        ear_sounds: Sounds that it is trained to tell apart in every frame; 0 for none.
         heard_tokens: Whether the words that were heard are tokens of the stream.
         mark_turns: Micro-turns on the timer that it tells apart; 0 for a network without one.
         clock_periods: Periods of the clock features; the shortest is 2 micro-turns.
@@ -51,6 +52,7 @@ class NetConfig:
     audio_conv: int = 0
     ear_blocks: int = 0
     ear_width: int = 128
+    ear_sounds: int = 0
     heard_tokens: bool = False
     mark_turns: int = 0
 
@@ -98,7 +100,7 @@ class Ear(nn.Module):
     """Listens frame by frame: residual convolutions over the past, then one vector a token.
 
     A token of 100 ms holds one sound or two, in any place; here they are told apart before they are
-    merged. Blocks look back 1 and 2 frames, or 2 and 4, by turns.
+    merged. Blocks look back 1 and 2 frames, or 2 and 4, by turns; from the seventh on 4 and 8.
 
     Args:
         mels: Mel bins.
@@ -117,7 +119,7 @@ class Ear(nn.Module):
         self.norms = nn.ModuleList(nn.RMSNorm(channels, eps=1e-6) for _ in range(blocks + 1))
         self.merge = nn.Linear(frames * channels, width, bias=False)
         nn.init.zeros_(self.merge.weight)
-        self.strides = [1 + index % 2 for index in range(blocks)]
+        self.strides = [1 + index % 2 if index < 6 else 4 for index in range(blocks)]
 
     @property
     def before(self) -> int:
@@ -125,15 +127,18 @@ class Ear(nn.Module):
         return 2 + 2 * sum(self.strides)
 
     def forward(self, levels_BFM: Tensor) -> Tensor:
-        """(B, before + F, M) levels in [-1, 1] -> (B, F // frames, width)."""
+        """(B, before + F, M) levels in [-1, 1] -> (B, F, channels)."""
         x = self.first(_triples(levels_BFM))
         for look, mix, norm, stride in zip(
             self.looks, self.mixes, self.norms, self.strides, strict=False
         ):
             change = mix(functional.gelu(look(_triples(norm(x), stride)), approximate='tanh'))
             x = x[..., 2 * stride :, :] + change
-        x = self.norms[-1](x)
-        return self.merge(x.unflatten(1, (-1, self.frames)).flatten(2))
+        return self.norms[-1](x)
+
+    def merged(self, heard_BFC: Tensor) -> Tensor:
+        """(B, F, channels) -> (B, F // frames, width)."""
+        return self.merge(heard_BFC.unflatten(1, (-1, self.frames)).flatten(2))
 
 
 def _triples(x_XFC: Tensor, stride: int = 1) -> Tensor:
@@ -210,6 +215,8 @@ class InteractionNet(nn.Module):
         self.ear = None
         if config.ear_blocks:
             self.ear = Ear(config.mels, config.ear_width, config.ear_blocks, token_frames, width)
+            if config.ear_sounds:
+                self.sounds = nn.Linear(config.ear_width, config.ear_sounds)
 
     @property
     def frames_before(self) -> int:
@@ -227,16 +234,21 @@ class InteractionNet(nn.Module):
         Returns:
             (B, N, audio_tokens, D).
         """
+        return self._user_tokens(user_BNFM, before_BFM)[0]
+
+    def _user_tokens(self, user_BNFM: Tensor, before_BFM: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The tokens, and what the ear makes of each frame, (B, N F, ear_width)."""
         batch, turns, frames, mels = user_BNFM.shape
         step = frames // self.config.audio_tokens
         whole = torch.cat([before_BFM, user_BNFM.reshape(batch, turns * frames, mels)], dim=1)
         whole = whole * 2 - 1
-        told = None
+        told = heard_BFC = None
         if self.ear is not None:
-            told = self.ear(whole[:, self.frames_before - self.ear.before :])
+            heard_BFC = self.ear(whole[:, self.frames_before - self.ear.before :])
+            told = self.ear.merged(heard_BFC)
         windows = whole[:, self.frames_before - step :].unfold(1, 2 * step, step).transpose(2, 3)
         tokens = self.user(windows.reshape(batch, -1, 2 * step * mels), told)
-        return tokens.view(batch, turns, self.config.audio_tokens, -1)
+        return tokens.view(batch, turns, self.config.audio_tokens, -1), heard_BFC
 
     def turn_tokens(
         self, own_BNFM: Tensor, clock_BN: Tensor, since_BN: Tensor | None = None
@@ -264,13 +276,13 @@ class InteractionNet(nn.Module):
         angle = 2 * math.pi * (clock_BN[..., None].double() / periods)
         return torch.cat([angle.sin(), angle.cos()], dim=-1).float()
 
-    def assemble(self, batch: dict[str, Tensor]) -> Tensor:
-        """(B, T, D) input of the decoder for a whole batch (see `data.tensors.Batch`)."""
+    def _assemble(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Input of the decoder for a whole batch, and what the ear makes of each frame."""
         x = self.transformer.embed(batch['ids'])
         rows, length, width = x.shape
         user = batch['user'].to(x.dtype) / 255
         before = user.new_zeros(rows, self.frames_before, user.shape[3])
-        tokens = self.user_tokens(user, before)
+        tokens, heard_BFC = self._user_tokens(user, before)
         turn = self.turn_tokens(batch['own'].to(x.dtype) / 255, batch['clock'], batch['since'])
         offset = torch.arange(rows, device=x.device)[:, None] * length
         valid = batch['valid']
@@ -288,11 +300,18 @@ class InteractionNet(nn.Module):
             values.append(self.heard_type_D.expand(len(places[-1]), -1))
         flat = x.reshape(-1, width)
         flat = flat.index_add(0, torch.cat(places), torch.cat(values).to(flat.dtype))
-        return flat.view(rows, length, width)
+        return flat.view(rows, length, width), heard_BFC
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """(B, T, D) hidden states of a batch."""
-        return self.transformer(self.assemble(batch))
+        """(B, T, D) hidden states of a batch (see `data.tensors.Batch`)."""
+        return self.transformer(self._assemble(batch)[0])
+
+    def forward_with_sounds(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Hidden states, and (B, N F, ear_sounds) logits of what sounds, or None."""
+        x_BTD, heard_BFC = self._assemble(batch)
+        told = heard_BFC is not None and self.config.ear_sounds
+        sounds = self.sounds(heard_BFC) if told else None
+        return self.transformer(x_BTD), sounds
 
     def hear(self, h_XD: Tensor) -> Tensor:
         """(X, S, V) transcript logits at the last user-audio token of micro-turns."""

@@ -51,6 +51,7 @@ _SILENT = CONTROLS.index('<silent>')
 HEARD_WEIGHT = 0.5
 NO_WORD_WEIGHT = 0.2
 MOVEMENT_WEIGHT = 0.3
+SOUND_WEIGHT = 0.3
 AVERAGE = 0.999
 # Share of the batches in which the network reads the words that it heard itself.
 OWN_HEARING = 0.4
@@ -65,16 +66,20 @@ class Losses:
         out: Cross-entropy of output tokens other than boundaries.
         boundary: Cross-entropy of boundaries.
         heard: Cross-entropy of the words that ended.
+        sound: Cross-entropy of the sounds, frame by frame.
         out_correct: Share of output tokens predicted exactly.
         heard_correct: Share of heard words predicted exactly.
+        sound_correct: Share of frames with speech whose sound is predicted.
     """
 
     total: Tensor
     out: float
     boundary: float
     heard: float
+    sound: float
     out_correct: float
     heard_correct: float
+    sound_correct: float
 
 
 def to_tensors(batch: Batch, device: torch.device) -> dict[str, Tensor]:
@@ -94,6 +99,7 @@ def to_tensors(batch: Batch, device: torch.device) -> dict[str, Tensor]:
         'phase': batch.phase_BN3,
         'since': batch.since_BN,
         'heard_pos': batch.heard_pos_BNS,
+        'sounds': batch.sounds_BNF,
         'silent_weight': np.array(
             [CALM_WEIGHT if theme in CALM_THEMES else SILENT_WEIGHT for theme in batch.themes],
             np.float32,
@@ -111,6 +117,7 @@ def compute_losses(
     batch: dict[str, Tensor],
     boundaries: Tensor,
     heard_weight: float = HEARD_WEIGHT,
+    sound_weight: float = SOUND_WEIGHT,
 ) -> Losses:
     """Losses of one batch.
 
@@ -119,8 +126,9 @@ def compute_losses(
         batch: From `to_tensors`.
         boundaries: (V,) bool, which tokens are boundaries.
         heard_weight: Weight of the transcript loss.
+        sound_weight: Weight of the loss of the sounds.
     """
-    h_BTD = net(batch)
+    h_BTD, sounds_BFS = net.forward_with_sounds(batch)
     label = batch['label'].flatten()
     asked = label >= 0
     wanted = label[asked]
@@ -131,7 +139,8 @@ def compute_losses(
     weighted = torch.where(wanted == _SILENT, weight_BT.flatten()[asked], 1.0) * each
     out_loss = weighted.sum() / torch.where(is_boundary, BOUNDARY_SHARE, 1.0).sum()
     heard_loss, heard_correct = _heard_loss(net, h_BTD, batch)
-    total = out_loss + heard_weight * heard_loss
+    sound_loss, sound_correct = _sound_loss(sounds_BFS, batch)
+    total = out_loss + heard_weight * heard_loss + sound_weight * sound_loss
     if 'phase' in batch:
         total = total + MOVEMENT_WEIGHT * _movement_loss(net, h_BTD, batch)
     with torch.no_grad():
@@ -142,8 +151,10 @@ def compute_losses(
         each[out].mean().item(),
         each[is_boundary].mean().item(),
         heard_loss.item(),
+        sound_loss.item(),
         correct.item(),
         heard_correct,
+        sound_correct,
     )
 
 
@@ -163,6 +174,21 @@ def _heard_loss(net: InteractionNet, h_BTD: Tensor, batch: dict[str, Tensor]):
     with torch.no_grad():
         correct = (logits.argmax(-1) == wanted)[word].float().mean().item() if word.any() else 0.0
     return (each * weight).sum() / weight.sum(), correct
+
+
+def _sound_loss(sounds_BFS: Tensor | None, batch: dict[str, Tensor]) -> tuple[Tensor, float]:
+    wanted = batch['sounds'].flatten()
+    known = wanted >= 0
+    if sounds_BFS is None:
+        return batch['silent_weight'].new_zeros(()), 0.0
+    if not known.any():
+        return sounds_BFS.sum() * 0, 0.0
+    wanted = wanted[known].long()
+    logits = sounds_BFS.flatten(0, 1)[known].float()
+    with torch.no_grad():
+        spoken = wanted > 0
+        correct = (logits.argmax(-1) == wanted)[spoken].float().mean().item()
+    return functional.cross_entropy(logits, wanted), correct
 
 
 def _movement_loss(net: InteractionNet, h_BTD: Tensor, batch: dict[str, Tensor]) -> Tensor:
@@ -234,8 +260,8 @@ class _Step(nn.Module):
         self.net = net
         self.register_buffer('boundaries', boundaries, persistent=False)
 
-    def forward(self, batch: dict[str, Tensor], heard_weight: float) -> Losses:
-        return compute_losses(self.net, batch, self.get_buffer('boundaries'), heard_weight)
+    def forward(self, batch: dict[str, Tensor], *weights: float) -> Losses:
+        return compute_losses(self.net, batch, self.get_buffer('boundaries'), *weights)
 
 
 class Trainer:
@@ -328,7 +354,11 @@ class Trainer:
         return self.learning_rate * warm * (1 - math.sqrt(decay) * 0.98)
 
     def train_step(
-        self, batch: Batch, decay: float = 0.0, heard_weight: float = HEARD_WEIGHT
+        self,
+        batch: Batch,
+        decay: float = 0.0,
+        heard_weight: float = HEARD_WEIGHT,
+        sound_weight: float = SOUND_WEIGHT,
     ) -> Losses:
         """One step of the optimiser."""
         tensors = to_tensors(batch, self.device)
@@ -339,7 +369,7 @@ class Trainer:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             if self.config.heard_tokens and self._random.random() < OWN_HEARING:
                 hear_for_itself(self.net, tensors, default_vocabulary().first_word)
-            losses = self._model(tensors, heard_weight)
+            losses = self._model(tensors, heard_weight, sound_weight)
         losses.total.backward()
         losses.total = losses.total.detach()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
@@ -419,7 +449,7 @@ def train(arguments: argparse.Namespace) -> None:
             trainer.save()
             raise
         waited = time.monotonic() - started
-        losses = trainer.train_step(batch, decay, arguments.heard_weight)
+        losses = trainer.train_step(batch, decay, arguments.heard_weight, arguments.sound_weight)
         took = time.monotonic() - started
         trainer.trained_s += took
         since += 1
@@ -473,6 +503,9 @@ def main() -> None:
     parser.add_argument('--rate', type=float, default=1.5e-3, help='peak learning rate')
     parser.add_argument(
         '--heard-weight', type=float, default=HEARD_WEIGHT, help='weight of the transcript loss'
+    )
+    parser.add_argument(
+        '--sound-weight', type=float, default=SOUND_WEIGHT, help='weight of the loss of the sounds'
     )
     parser.add_argument('--tokens', type=int, default=8192, help='padded tokens in a batch')
     parser.add_argument(

@@ -10,22 +10,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..sounds import PRONUNCIATIONS
+
 SAMPLE_RATE_HZ = 16_000
 FRAME_S = 0.01
 _PAD_S = 0.1
 # Synthetic silence is exact zeros, on which the aligner's features break down; a little noise
 # mends that, and another draw helps where one fails.
 _DITHERS = (20.0, 40.0, 10.0, 80.0)
-# Words that the aligner's dictionary does not hold, by its phonemes.
-_PRONUNCIATIONS = {
-    'x-ray': 'EH K S R EY',
-    'mm': 'M',
-    'hmm': 'HH AH M',
-    'hm': 'HH AH M',
-    'er': 'ER',
-    'uh': 'AH',
-    'huh': 'HH AH',
-}
 
 
 @dataclass(frozen=True)
@@ -96,7 +88,7 @@ def _decoder():
     from pocketsphinx import Decoder
 
     decoder = Decoder(lm=None, loglevel='FATAL', beam=1e-80, wbeam=1e-60, pbeam=1e-80)
-    for word, phones in _PRONUNCIATIONS.items():
+    for word, phones in PRONUNCIATIONS.items():
         if decoder.lookup_word(word) is None:
             decoder.add_word(word, phones, True)
     return decoder

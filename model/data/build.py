@@ -34,7 +34,7 @@ _FIRST_DRAWS = {
     'answer_word': 6, 'cue_set': 20, 'time_set': 10, 'count_set': 7, 'command': 18,
     'ambiguous': 2, 'address': 4, 'visual_count_set': 2, 'visual_start_stop_set': 2,
     'visual_trigger_set': 3, 'delegate': 6, 'chatter': 6, 'running_speech': 4,
-    'interruption': 4, 'backchannel': 2, 'resume': 2, 'cue_cancel': 2,
+    'interruption': 6, 'backchannel': 2, 'resume': 2, 'cue_cancel': 2,
 }  # fmt: skip
 _TAKES = {
     'cue_word': 1, 'answer_word': 1, 'interruption': 2, 'backchannel': 2, 'address': 3,

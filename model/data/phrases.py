@@ -102,6 +102,7 @@ def grammar() -> dict[str, Any]:
     kinds['chatter'] = [
         {'varied': sentences['chatter']['plain'], 'weight': 2},
         {'varied': sentences['chatter']['made'], 'weight': 3},
+        {'varied': _for_somebody_else(kinds['command']), 'weight': 2},
     ]
     # Words in no order, so that every word is heard after every other.
     words = [f'{{any{place}}}' for place in range(1, 8)]
@@ -121,6 +122,17 @@ def grammar() -> dict[str, Any]:
     vocabulary = (folder.parent / 'vocabulary.txt').read_text(encoding='utf-8').split()
     slots['any'] = [word for word in vocabulary if word not in _CALLS]
     return {'slots': slots, 'kinds': kinds}
+
+
+def _for_somebody_else(commands: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Commands that begin with a person's name; at "stop" the robot stops, whoever is meant."""
+    orders = [
+        order
+        for family in commands
+        if family['meaning']['skill'] != 'stop'
+        for order in (*family.get('fixed', ()), *family.get('varied', ()))
+    ]
+    return [f'{{name}} {order}' for order in orders if 'robot' not in order.split()]
 
 
 KINDS = tuple(sorted(grammar()['kinds']))

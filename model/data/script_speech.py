@@ -38,7 +38,7 @@ OPEN_SHARE = 0.5  # of the talk that is for nobody's robot, where a voice has sa
 ASSEMBLED_SHARE = 0.25
 # Of kinds that voices say in few ways, and people in many: what they did not say is assembled.
 _SELDOM_SAID_SHARE = 0.6
-_SELDOM_SAID = ('cue_cancel', 'resume', 'interruption')
+_SELDOM_SAID = ('cue_cancel', 'resume', 'interruption', 'chatter')
 _NEVER_TYPED = ('chatter', 'open_talk', 'backchannel', 'cue_word', 'running_speech')
 # Never assembled.
 _WHOLE = frozenset(('cue_word', 'answer_word', 'hesitation', 'open_talk'))

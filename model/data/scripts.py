@@ -12,7 +12,7 @@ from .ideal import Event, typed_frame
 from .script_speech import SECOND, STOP_WORDS, Script
 from .script_video import VideoWriter
 
-SEEN_SHARE = 0.2  # of the sessions that are not about seeing
+SEEN_SHARE = 0.12  # of the sessions that are not about seeing
 LONG_SHARE = 0.15  # of the cues, which are waited for for long
 _MEANT = frozenset((*STOP_WORDS, 'robot', 'hello', 'hi', 'hey', 'morning', 'follow', 'thanks'))
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..mel import MELS
+from ..sounds import DELAY, SILENCE, UNKNOWN, sounds_within
 from ..timer import timer_words
 from ..tokens import Vocabulary, normalise
 from .features import Utterance
@@ -125,6 +126,7 @@ class SessionFactory:
             theme=script.theme,
             elapsed=elapsed,
             unasked=targets.unasked,
+            sounds_NF=_sounds(script, targets, frames).reshape(turns, TURN_FRAMES),
         )
 
     def _video(self, scene: SceneScript | None, turns: int):
@@ -204,3 +206,27 @@ def _user_speaks(script: Script, turns: int) -> np.ndarray:
             first = piece.start // TURN_FRAMES
             speaks[first : (piece.start + piece.last - piece.first) // TURN_FRAMES + 1] = True
     return speaks
+
+
+def _sounds(script: Script, targets, frames: int) -> np.ndarray:
+    """(frames,) int8, the sound of whoever is loudest, `DELAY` frames late.
+
+    Nobody is asked what the far away say, nor what the robot does.
+    """
+    heard = np.full(frames, SILENCE, np.int8)
+    for piece in sorted(script.pieces, key=lambda piece: piece.gain_db):
+        said = sounds_within(piece.source.words, piece.first, piece.last)
+        if piece.far or not piece.source.words:
+            said = np.full_like(said, UNKNOWN)
+        _write(heard, piece.start, said, said != SILENCE)
+    for own in targets.own:
+        here = heard[max(0, own.start) : own.start + own.last - own.first]
+        here[here == SILENCE] = UNKNOWN
+    return np.concatenate([np.zeros(DELAY, np.int8), heard[:-DELAY]])
+
+
+def _write(heard: np.ndarray, start: int, said: np.ndarray, where: np.ndarray) -> None:
+    begin = max(0, -start)
+    here = heard[max(0, start) : start + len(said)]
+    part = slice(begin, begin + len(here))
+    here[where[part]] = said[part][where[part]]

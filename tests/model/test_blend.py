@@ -35,6 +35,29 @@ def test_weights_lie_between_and_all_else_is_of_the_second(tmp_path):
     assert notes == {'steps': 3.0, 'blended_share': 0.25}
 
 
+def test_a_smaller_ear_keeps_what_it_hears(tmp_path):
+    small, large = (
+        build_net(dataclasses.replace(preset('tiny', len(WORDS)), **ear))
+        for ear in ({'ear_sounds': 0}, {'ear_width': 24, 'ear_blocks': 3})
+    )
+    for name, net in (('a', small), ('b', large)):
+        with torch.no_grad():
+            net.ear.merge.weight.normal_()
+        save_checkpoint(tmp_path / name, net, WORDS, dtype=torch.float32)
+    blend(tmp_path / 'a', tmp_path / 'b', tmp_path / 'c', 0.0)
+    blended = load_checkpoint(tmp_path / 'c')[0]
+    user = torch.rand(1, 4, 10, 64)
+    before = torch.rand(1, large.frames_before, 64)
+    torch.testing.assert_close(
+        blended.user_tokens(user, before),
+        small.user_tokens(user, before[:, -small.frames_before :]),
+        rtol=0.02,
+        atol=0.05,  # of weights that were rounded to bf16
+    )
+    with pytest.raises(ValueError, match='another shape'):
+        blend(tmp_path / 'b', tmp_path / 'a', tmp_path / 'c')
+
+
 def test_what_does_not_fit_is_refused(tmp_path, capsys):
     before = write(tmp_path / 'a', 1.0)
     after = write(tmp_path / 'b', 3.0, Vocabulary(['go', 'wait']))

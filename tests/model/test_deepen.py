@@ -86,9 +86,9 @@ def test_optimisers_remember_all_but_the_copies():
 
 
 def test_an_ear_begins_by_saying_nothing_and_learns():
-    config = dataclasses.replace(preset('tiny', VOCABULARY), ear_blocks=0)
+    config = dataclasses.replace(preset('tiny', VOCABULARY), ear_blocks=0, ear_sounds=0)
     state = run_of(config)
-    deeper, wider = deepen_run(state, config, [], ear_blocks=2)
+    deeper, wider = deepen_run(state, config, [], {'ear_blocks': 2, 'ear_sounds': 40})
     deaf, hearing = build_net(config), build_net(wider)
     deaf.load_state_dict(state['average'])
     hearing.load_state_dict(deeper['average'])
@@ -102,6 +102,29 @@ def test_an_ear_begins_by_saying_nothing_and_learns():
         hearing.user_tokens(user, before[1])[..., 0].sum().backward()
         optimiser.step()
     assert hearing.ear is not None and hearing.ear.merge.weight.any()
+
+
+@pytest.mark.parametrize('ear', [{'ear_blocks': 3}, {'ear_width': 24}])
+def test_a_larger_ear_hears_the_same_and_all_of_it_learns(ear):
+    config = preset('tiny', VOCABULARY)
+    state = run_of(config)
+    for tensor in state['average'].values():
+        tensor.normal_(std=0.3)
+    deeper, wider = deepen_run(state, config, [], ear)
+    small, large = build_net(config), build_net(wider)
+    small.load_state_dict(state['average'])
+    large.load_state_dict(deeper['average'])
+    user = torch.rand(2, 5, config.turn_frames, config.mels)
+    before = torch.rand(2, large.frames_before, config.mels)
+    heard = large.user_tokens(user, before)
+    torch.testing.assert_close(
+        heard, small.user_tokens(user, before[:, -small.frames_before :]), rtol=1e-4, atol=1e-5
+    )
+    heard[..., 0].square().sum().backward()
+    assert large.ear is not None
+    # What is new moves in the first step, or in the second.
+    assert large.ear.first.weight.grad[-1].any()
+    assert large.ear.mixes[-1].weight.grad.any()
 
 
 @pytest.mark.parametrize('after', [[2], [-1], [0, 0]])
