@@ -33,7 +33,7 @@ _OUTPUTS = ('attention.o_proj.weight', 'mlp.down_proj.weight')
 
 
 def deepen_config(
-    config: NetConfig, after: Sequence[int], ear: Mapping[str, int] | None = None
+    config: NetConfig, after: Sequence[int], ear: Mapping[str, Any] | None = None
 ) -> NetConfig:
     """The shape of a network with copies of some blocks, each behind its original.
 
@@ -104,21 +104,24 @@ def grow_ear(old: Ear, fresh: Ear) -> Ear:
     n, blocks = len(old.first.bias), len(old.looks)
     # More channels of which some are silent have a smaller mean square.
     louder = (n / len(new.first.bias)) ** 0.5
-    pairs = [(new.first, old.first), *zip(new.mixes, old.mixes, strict=False)]
-    for mine, theirs in cast(list[tuple[nn.Linear, nn.Linear]], pairs):
+    for mine, theirs in [
+        (new.first, old.first),
+        *zip(_linear(new.mixes), _linear(old.mixes), strict=False),
+    ]:
         mine.weight.zero_()
         mine.bias.zero_()
         mine.weight[:n, : theirs.in_features] = theirs.weight
         mine.bias[:n] = theirs.bias
-    for mine, theirs in zip(new.looks, old.looks, strict=False):
+    for mine, theirs in zip(_linear(new.looks), _linear(old.looks), strict=False):
         mine.weight[:n].unflatten(1, (3, -1))[..., :n] = theirs.weight.unflatten(1, (3, -1))
         mine.bias[:n] = theirs.bias
-    for mine in list(new.mixes)[blocks:]:
+    for mine in _linear(new.mixes)[blocks:]:
         mine.weight.zero_()
         mine.bias.zero_()
-    for place, theirs in zip([*range(blocks), -1], old.norms, strict=True):
-        new.norms[place].weight.fill_(louder)
-        new.norms[place].weight[:n] = theirs.weight * louder
+    for place, norm in zip([*range(blocks), -1], old.norms, strict=True):
+        gain = cast(nn.RMSNorm, new.norms[place]).weight
+        gain.fill_(louder)
+        gain[:n] = cast(nn.RMSNorm, norm).weight * louder
     shape = (new.frames, -1)
     if not new.merge.weight.any():
         new.merge.weight.normal_(std=0.02)
@@ -126,11 +129,15 @@ def grow_ear(old: Ear, fresh: Ear) -> Ear:
     return new
 
 
+def _linear(modules: nn.ModuleList) -> list[nn.Linear]:
+    return [cast(nn.Linear, module) for module in modules]
+
+
 def deepen_run(
     state: dict[str, Any],
     config: NetConfig,
     after: Sequence[int],
-    ear: Mapping[str, int] | None = None,
+    ear: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], NetConfig]:
     """A training run's state with copies of some blocks.
 
@@ -287,7 +294,7 @@ def main() -> None:
     print(f'{arguments.output}: {layers} blocks became {len(types)}{heard}, step {state["step"]}')
 
 
-def _ear_of(weights: dict[str, Tensor]) -> dict[str, int]:
+def _ear_of(weights: dict[str, Tensor]) -> dict[str, Any]:
     """The shape of a network's ear, as `NetConfig` has it."""
     first, sounds = weights.get('ear.first.bias'), weights.get('sounds.bias')
     return {
