@@ -32,10 +32,11 @@ from .grow import grow_net
 from .interaction_net import InteractionNet
 from .lesson import Lesson, grow_vocabulary
 from .lesson_file import LessonError, read_lesson
+from .losses import compute_losses, to_tensors
 from .session import DEFAULT_CHECKPOINT
 from .taught_scores import score_known, score_lesson, table, write_trials
 from .tokens import Vocabulary
-from .train import build_optimisers, compute_losses, to_tensors
+from .train import build_optimisers
 
 ROOT = Path(__file__).resolve().parents[1]
 ENGINES = ('espeak', 'flite', 'pico', 'festival', 'hibari', 'kokoro')

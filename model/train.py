@@ -10,7 +10,6 @@ Legend: B sessions, N micro-turns, T tokens, D width, V vocabulary.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import math
 import os
@@ -22,10 +21,8 @@ import warnings
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from tqdm import tqdm
 
 from .checkpoint import build_net, load_checkpoint, preset
@@ -33,175 +30,23 @@ from .curves import draw_curves
 from .data.feed import LENGTHS, Feed
 from .data.tensors import Batch
 from .interaction_net import InteractionNet
+from .losses import (
+    HEARD_WEIGHT,
+    SOUND_WEIGHT,
+    Losses,
+    at_last_audio,
+    compute_losses,
+    to_tensors,
+)
 from .parallel import Ranks
-from .tokens import CONTROLS, default_vocabulary
+from .tokens import default_vocabulary
 
 # Gains of the front ends' norms stay fp32 among bf16 values, on purpose.
 warnings.filterwarnings('ignore', 'Mismatch dtype between input and weight')
 
-# Most micro-turns are silent, and that is learned soon: boundaries count in full, but the loss is
-# scaled as if they counted less, so that it does not fade behind that of the transcript.
-BOUNDARY_SHARE = 0.4
-# To act for nothing costs more than to miss something once: people say it again. Most so where
-# nobody means the robot at all.
-SILENT_WEIGHT = 4.0
-CALM_WEIGHT = 7.0
-CALM_THEMES = frozenset(('idle', 'transcribe', 'words'))
-_SILENT = CONTROLS.index('<silent>')
-HEARD_WEIGHT = 0.5
-NO_WORD_WEIGHT = 0.2
-MOVEMENT_WEIGHT = 0.3
-SOUND_WEIGHT = 0.3
 AVERAGE = 0.999
 # Share of the batches in which the network reads the words that it heard itself.
 OWN_HEARING = 0.4
-
-
-@dataclasses.dataclass
-class Losses:
-    """Losses of one batch, for the optimiser and for the curves.
-
-    Attributes:
-        total: What is minimised.
-        out: Cross-entropy of output tokens other than boundaries.
-        boundary: Cross-entropy of boundaries.
-        heard: Cross-entropy of the words that ended.
-        sound: Cross-entropy of the sounds, frame by frame.
-        out_correct: Share of output tokens predicted exactly.
-        heard_correct: Share of heard words predicted exactly.
-        sound_correct: Share of frames with speech whose sound is predicted.
-    """
-
-    total: Tensor
-    out: float
-    boundary: float
-    heard: float
-    sound: float
-    out_correct: float
-    heard_correct: float
-    sound_correct: float
-
-
-def to_tensors(batch: Batch, device: torch.device) -> dict[str, Tensor]:
-    """Arrays of a batch as tensors on a device, under the names that `InteractionNet` reads."""
-    arrays = {
-        'ids': batch.ids_BT,
-        'user': batch.user_BNFM,
-        'own': batch.own_BNFM,
-        'turn_pos': batch.turn_pos_BN,
-        'audio_pos': batch.audio_pos_BN,
-        'clock': batch.clock_BN,
-        'valid': batch.valid_BN,
-        'label': batch.label_BT,
-        'heard': batch.heard_BNS,
-        'video_pos': batch.video_pos_BN,
-        'frames': batch.frames_BN,
-        'phase': batch.phase_BN3,
-        'since': batch.since_BN,
-        'heard_pos': batch.heard_pos_BNS,
-        'sounds': batch.sounds_BNF,
-        'silent_weight': np.array(
-            [CALM_WEIGHT if theme in CALM_THEMES else SILENT_WEIGHT for theme in batch.themes],
-            np.float32,
-        ),
-    }
-    return {
-        name: torch.from_numpy(array).to(device)
-        for name, array in arrays.items()
-        if array is not None
-    }
-
-
-def compute_losses(
-    net: InteractionNet,
-    batch: dict[str, Tensor],
-    boundaries: Tensor,
-    heard_weight: float = HEARD_WEIGHT,
-    sound_weight: float = SOUND_WEIGHT,
-) -> Losses:
-    """Losses of one batch.
-
-    Args:
-        net: The network.
-        batch: From `to_tensors`.
-        boundaries: (V,) bool, which tokens are boundaries.
-        heard_weight: Weight of the transcript loss.
-        sound_weight: Weight of the loss of the sounds.
-    """
-    h_BTD, sounds_BFS = net.forward_with_sounds(batch)
-    label = batch['label'].flatten()
-    asked = label >= 0
-    wanted = label[asked]
-    logits = net.transformer.logits(h_BTD.flatten(0, 1)[asked]).float()
-    each = functional.cross_entropy(logits, wanted, reduction='none')
-    is_boundary = boundaries[wanted]
-    weight_BT = batch['silent_weight'][:, None].expand_as(batch['label'])
-    weighted = torch.where(wanted == _SILENT, weight_BT.flatten()[asked], 1.0) * each
-    out_loss = weighted.sum() / torch.where(is_boundary, BOUNDARY_SHARE, 1.0).sum()
-    heard_loss, heard_correct = _heard_loss(net, h_BTD, batch)
-    sound_loss, sound_correct = _sound_loss(sounds_BFS, batch)
-    total = out_loss + heard_weight * heard_loss + sound_weight * sound_loss
-    if 'phase' in batch:
-        total = total + MOVEMENT_WEIGHT * _movement_loss(net, h_BTD, batch)
-    with torch.no_grad():
-        out = ~is_boundary
-        correct = (logits.argmax(-1) == wanted)[out].float().mean()
-    return Losses(
-        total,
-        each[out].mean().item(),
-        each[is_boundary].mean().item(),
-        heard_loss.item(),
-        sound_loss.item(),
-        correct.item(),
-        heard_correct,
-        sound_correct,
-    )
-
-
-def _at_last_audio(h_BTD: Tensor, batch: dict[str, Tensor], tokens: int) -> Tensor:
-    rows, length, _ = h_BTD.shape
-    offset = torch.arange(rows, device=h_BTD.device)[:, None] * length
-    return h_BTD.flatten(0, 1)[(offset + batch['audio_pos'] + tokens - 1)[batch['valid']]]
-
-
-def _heard_loss(net: InteractionNet, h_BTD: Tensor, batch: dict[str, Tensor]):
-    h_XD = _at_last_audio(h_BTD, batch, net.config.audio_tokens)
-    logits = net.hear(h_XD).flatten(0, 1).float()
-    wanted = batch['heard'][batch['valid']].flatten()
-    each = functional.cross_entropy(logits, wanted, reduction='none')
-    word = wanted > 0
-    weight = torch.where(word, 1.0, NO_WORD_WEIGHT)
-    with torch.no_grad():
-        correct = (logits.argmax(-1) == wanted)[word].float().mean().item() if word.any() else 0.0
-    return (each * weight).sum() / weight.sum(), correct
-
-
-def _sound_loss(sounds_BFS: Tensor | None, batch: dict[str, Tensor]) -> tuple[Tensor, float]:
-    wanted = batch['sounds'].flatten()
-    known = wanted >= 0
-    if sounds_BFS is None:
-        return batch['silent_weight'].new_zeros(()), 0.0
-    if not known.any():
-        return sounds_BFS.sum() * 0, 0.0
-    wanted = wanted[known].long()
-    logits = sounds_BFS.flatten(0, 1)[known].float()
-    with torch.no_grad():
-        spoken = wanted > 0
-        correct = (logits.argmax(-1) == wanted)[spoken].float().mean().item()
-    return functional.cross_entropy(logits, wanted), correct
-
-
-def _movement_loss(net: InteractionNet, h_BTD: Tensor, batch: dict[str, Tensor]) -> Tensor:
-    h_XD = _at_last_audio(h_BTD, batch, net.config.audio_tokens)
-    wanted = batch['phase'][batch['valid']]
-    known = ~torch.isnan(wanted[:, 0])
-    if not known.any():
-        return h_BTD.sum() * 0
-    guess = net.movement(h_XD[known]).float()
-    wanted = wanted[known]
-    moving = functional.binary_cross_entropy_with_logits(guess[:, 2], wanted[:, 2])
-    phase = ((guess[:, :2] - wanted[:, :2]) ** 2).sum(-1) * wanted[:, 2]
-    return moving + phase.sum() / wanted[:, 2].sum().clamp(min=1)
 
 
 def hear_for_itself(net: InteractionNet, batch: dict[str, Tensor], first_word: int) -> None:
@@ -216,7 +61,7 @@ def hear_for_itself(net: InteractionNet, batch: dict[str, Tensor], first_word: i
         first_word: The least id of a word.
     """
     # With gradients, which are not used: a compiled network has no other way to go forward.
-    logits = net.hear(_at_last_audio(net(batch), batch, net.config.audio_tokens).detach())
+    logits = net.hear(at_last_audio(net(batch), batch, net.config.audio_tokens).detach())
     heard = batch['heard'].clone()
     heard[batch['valid']] = logits.argmax(-1)
     row, turn, slot = (batch['heard_pos'] >= 0).nonzero(as_tuple=True)

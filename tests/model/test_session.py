@@ -9,13 +9,13 @@ from interaction_node.model.checkpoint import build_net, preset
 from interaction_node.model.data.tensors import Session as TrainingSession
 from interaction_node.model.data.tensors import collate
 from interaction_node.model.interface import MicroTurn, Role, TextInput
+from interaction_node.model.losses import to_tensors
 from interaction_node.model.mel import MelStream
 from interaction_node.model.open_voice import OpenVoice
 from interaction_node.model.picture import fit_newest
 from interaction_node.model.session import MAX_OUT, Session
 from interaction_node.model.timer import timer_after, timer_words
 from interaction_node.model.tokens import Vocabulary
-from interaction_node.model.train import to_tensors
 from interaction_node.model.voice import Voice
 
 WORDS = [

@@ -19,16 +19,15 @@ from interaction_node.model.data.feed import load_store
 from interaction_node.model.data.sessions import SessionFactory
 from interaction_node.model.data.tensors import collate
 from interaction_node.model.export import export
-from interaction_node.model.parallel import Ranks
-from interaction_node.model.tokens import Vocabulary, default_vocabulary
-from interaction_node.model.train import (
+from interaction_node.model.losses import (
     CALM_WEIGHT,
     SILENT_WEIGHT,
-    Trainer,
     compute_losses,
-    hear_for_itself,
     to_tensors,
 )
+from interaction_node.model.parallel import Ranks
+from interaction_node.model.tokens import Vocabulary, default_vocabulary
+from interaction_node.model.train import Trainer, hear_for_itself
 
 ROOT = Path(__file__).parents[2]
 SIDE_BY_SIDE = ROOT / 'tests' / 'support' / 'train_side_by_side.py'

@@ -16,10 +16,10 @@ from interaction_node.model.data.scripts import THEMES, ScriptWriter
 from interaction_node.model.data.sessions import SessionFactory
 from interaction_node.model.data.store import SpeechStore
 from interaction_node.model.data.tensors import _as_heard, collate
+from interaction_node.model.losses import to_tensors
 from interaction_node.model.mel import HOP, MELS, mel_levels, mel_magnitude
 from interaction_node.model.timer import timer_after
 from interaction_node.model.tokens import default_vocabulary, number_words
-from interaction_node.model.train import to_tensors
 
 
 @pytest.fixture(scope='module')

@@ -12,9 +12,10 @@ from torch import distributed
 from interaction_node.model.data.feed import load_store
 from interaction_node.model.data.sessions import SessionFactory
 from interaction_node.model.data.tensors import collate
+from interaction_node.model.losses import compute_losses, to_tensors
 from interaction_node.model.parallel import Ranks
 from interaction_node.model.tokens import default_vocabulary
-from interaction_node.model.train import Trainer, compute_losses, to_tensors
+from interaction_node.model.train import Trainer
 
 STEPS = 12
 
