@@ -234,21 +234,16 @@ class InteractionNet(nn.Module):
         Returns:
             (B, N, audio_tokens, D).
         """
-        return self._user_tokens(user_BNFM, before_BFM)[0]
-
-    def _user_tokens(self, user_BNFM: Tensor, before_BFM: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The tokens, and what the ear makes of each frame, (B, N F, ear_width)."""
         batch, turns, frames, mels = user_BNFM.shape
         step = frames // self.config.audio_tokens
         whole = torch.cat([before_BFM, user_BNFM.reshape(batch, turns * frames, mels)], dim=1)
         whole = whole * 2 - 1
-        told = heard_BFC = None
+        told = None
         if self.ear is not None:
-            heard_BFC = self.ear(whole[:, self.frames_before - self.ear.before :])
-            told = self.ear.merged(heard_BFC)
+            told = self.ear.merged(self.ear(whole[:, self.frames_before - self.ear.before :]))
         windows = whole[:, self.frames_before - step :].unfold(1, 2 * step, step).transpose(2, 3)
         tokens = self.user(windows.reshape(batch, -1, 2 * step * mels), told)
-        return tokens.view(batch, turns, self.config.audio_tokens, -1), heard_BFC
+        return tokens.view(batch, turns, self.config.audio_tokens, -1)
 
     def turn_tokens(
         self, own_BNFM: Tensor, clock_BN: Tensor, since_BN: Tensor | None = None
@@ -276,13 +271,13 @@ class InteractionNet(nn.Module):
         angle = 2 * math.pi * (clock_BN[..., None].double() / periods)
         return torch.cat([angle.sin(), angle.cos()], dim=-1).float()
 
-    def _assemble(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Input of the decoder for a whole batch, and what the ear makes of each frame."""
+    def _assemble(self, batch: dict[str, Tensor]) -> Tensor:
+        """Input of the decoder for a whole batch."""
         x = self.transformer.embed(batch['ids'])
         rows, length, width = x.shape
         user = batch['user'].to(x.dtype) / 255
         before = user.new_zeros(rows, self.frames_before, user.shape[3])
-        tokens, heard_BFC = self._user_tokens(user, before)
+        tokens = self.user_tokens(user, before)
         turn = self.turn_tokens(batch['own'].to(x.dtype) / 255, batch['clock'], batch['since'])
         offset = torch.arange(rows, device=x.device)[:, None] * length
         valid = batch['valid']
@@ -300,18 +295,17 @@ class InteractionNet(nn.Module):
             values.append(self.heard_type_D.expand(len(places[-1]), -1))
         flat = x.reshape(-1, width)
         flat = flat.index_add(0, torch.cat(places), torch.cat(values).to(flat.dtype))
-        return flat.view(rows, length, width), heard_BFC
+        return flat.view(rows, length, width)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """(B, T, D) hidden states of a batch (see `data.tensors.Batch`)."""
-        return self.transformer(self._assemble(batch)[0])
+        return self.transformer(self._assemble(batch))
 
-    def forward_with_sounds(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor | None]:
-        """Hidden states, and (B, N F, ear_sounds) logits of what sounds, or None."""
-        x_BTD, heard_BFC = self._assemble(batch)
-        told = heard_BFC is not None and self.config.ear_sounds
-        sounds = self.sounds(heard_BFC) if told else None
-        return self.transformer(x_BTD), sounds
+    def sounds_in(self, levels_BFM: Tensor) -> Tensor:
+        """(B, F, M) levels in [0, 1] of mel frames alone -> (B, F, ear_sounds) logits."""
+        assert self.ear is not None
+        before = levels_BFM.new_zeros(len(levels_BFM), self.ear.before, levels_BFM.shape[2])
+        return self.sounds(self.ear(torch.cat([before, levels_BFM], dim=1) * 2 - 1))
 
     def hear(self, h_XD: Tensor) -> Tensor:
         """(X, S, V) transcript logits at the last user-audio token of micro-turns."""

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from .data.tensors import Batch
 from .interaction_net import InteractionNet
+from .sounds import align_sounds
 from .tokens import CONTROLS
 
 # Most micro-turns are silent, and that is learned soon: boundaries count in full, but the loss is
@@ -75,7 +76,8 @@ def to_tensors(batch: Batch, device: torch.device) -> dict[str, Tensor]:
         'phase': batch.phase_BN3,
         'since': batch.since_BN,
         'heard_pos': batch.heard_pos_BNS,
-        'sounds': batch.sounds_BNF,
+        'practice': batch.practice_RFM,
+        'practice_sounds': batch.practice_sounds_RF,
         'silent_weight': np.array(
             [CALM_WEIGHT if theme in CALM_THEMES else SILENT_WEIGHT for theme in batch.themes],
             np.float32,
@@ -104,7 +106,7 @@ def compute_losses(
         heard_weight: Weight of the transcript loss.
         sound_weight: Weight of the loss of the sounds.
     """
-    h_BTD, sounds_BFS = net.forward_with_sounds(batch)
+    h_BTD = net(batch)
     label = batch['label'].flatten()
     asked = label >= 0
     wanted = label[asked]
@@ -115,8 +117,11 @@ def compute_losses(
     weighted = torch.where(wanted == _SILENT, weight_BT.flatten()[asked], 1.0) * each
     out_loss = weighted.sum() / torch.where(is_boundary, BOUNDARY_SHARE, 1.0).sum()
     heard_loss, heard_correct = _heard_loss(net, h_BTD, batch)
-    sound_loss, sound_correct = _sound_loss(sounds_BFS, batch)
-    total = out_loss + heard_weight * heard_loss + sound_weight * sound_loss
+    total = out_loss + heard_weight * heard_loss
+    sound, sound_correct = 0.0, 0.0
+    if 'practice' in batch:
+        practised, sound_correct = sound_loss(net, batch)
+        total, sound = total + sound_weight * practised, practised.item()
     if 'phase' in batch:
         total = total + MOVEMENT_WEIGHT * _movement_loss(net, h_BTD, batch)
     with torch.no_grad():
@@ -127,7 +132,7 @@ def compute_losses(
         each[out].mean().item(),
         each[is_boundary].mean().item(),
         heard_loss.item(),
-        sound_loss.item(),
+        sound,
         correct.item(),
         heard_correct,
         sound_correct,
@@ -153,15 +158,20 @@ def _heard_loss(net: InteractionNet, h_BTD: Tensor, batch: dict[str, Tensor]):
     return (each * weight).sum() / weight.sum(), correct
 
 
-def _sound_loss(sounds_BFS: Tensor | None, batch: dict[str, Tensor]) -> tuple[Tensor, float]:
-    wanted = batch['sounds'].flatten()
+def sound_loss(net: InteractionNet, batch: dict[str, Tensor]) -> tuple[Tensor, float]:
+    """Cross-entropy of the sounds that the ear practises on, and the share that is right.
+
+    Args:
+        net: The network.
+        batch: From `to_tensors`: 'practice' (R, F, M) uint8 and 'practice_sounds' (R, F) int8.
+    """
+    logits_RFS = net.sounds_in(batch['practice'].float() / 255).float()
+    with torch.no_grad():
+        scores = logits_RFS.log_softmax(-1).cpu().numpy()
+        sounds_RF = align_sounds(scores, batch['practice_sounds'].cpu().numpy())
+    wanted = torch.from_numpy(sounds_RF).to(logits_RFS.device).flatten().long()
     known = wanted >= 0
-    if sounds_BFS is None:
-        return batch['silent_weight'].new_zeros(()), 0.0
-    if not known.any():
-        return sounds_BFS.sum() * 0, 0.0
-    wanted = wanted[known].long()
-    logits = sounds_BFS.flatten(0, 1)[known].float()
+    wanted, logits = wanted[known], logits_RFS.flatten(0, 1)[known]
     with torch.no_grad():
         spoken = wanted > 0
         correct = (logits.argmax(-1) == wanted)[spoken].float().mean().item()

@@ -3,9 +3,9 @@
 
 A word is named once, at its end; what told it from others was heard before. Sounds are those of the
 aligner's dictionary (CMUdict), shared out over the time of their word by their usual lengths. The
-borders are therefore rough, which costs little: they are rough to both sides.
+ear that learns from them then says where their borders are (`align_sounds`).
 
-Legend: F frames of 20 ms.
+Legend: B rows, F frames of 20 ms, S sounds, K stretches of one sound.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ PRONUNCIATIONS = {
 }
 # A frame is judged when this many more were heard.
 DELAY = 3
+ALIGNED = 6  # frames that a border between sounds may move
+_UNKNOWN_SCORE = -2.0  # of a sound that nobody knows: as of one that is heard rather badly
 
 
 @cache
@@ -84,3 +86,51 @@ def sounds_within(words: Iterable[tuple[str, int, int]], first: int, last: int) 
             start = max(0, begin - first)
             heard[start : start + len(kept)] = kept
     return heard
+
+
+def align_sounds(scores_BFS: np.ndarray, sounds_BF: np.ndarray, most: int = ALIGNED) -> np.ndarray:
+    """Moves the borders between sounds to where they are heard; their order stays.
+
+    That is the best path through each row (Viterbi), on which each stretch of one sound lasts one
+    frame or more, and begins and ends at most `most` frames from where it did.
+
+    Args:
+        scores_BFS: (B, F, S) log probability of each sound in each frame.
+        sounds_BF: (B, F) int8 sounds, `UNKNOWN` among them.
+        most: How far a border may move, frames.
+
+    Returns:
+        (B, F) int8.
+    """
+    rows, frames = sounds_BF.shape
+    # Stretches of one sound, numbered from the left; those that a row does not have stay last.
+    number_BF = np.cumsum(np.diff(sounds_BF, axis=1, prepend=sounds_BF[:, :1]) != 0, axis=1)
+    count = int(number_BF.max()) + 1
+    row_B1 = np.arange(rows)[:, None]
+    sound_BK = np.zeros((rows, count), np.int64)
+    begin_BK = np.full((rows, count), frames + most, np.int64)
+    end_BK = np.full((rows, count), frames + most, np.int64)
+    np.put_along_axis(sound_BK, number_BF, sounds_BF, axis=1)
+    frame_BF = np.broadcast_to(np.arange(frames), (rows, frames))
+    np.minimum.at(begin_BK, (row_B1, number_BF), frame_BF)
+    end_BK[:, :-1] = begin_BK[:, 1:]
+    here_BFK = np.take_along_axis(
+        scores_BFS, np.broadcast_to(sound_BK[:, None].clip(0), (rows, frames, count)), axis=2
+    )
+    here_BFK = np.where(sound_BK[:, None] == UNKNOWN, _UNKNOWN_SCORE, here_BFK)
+    frame_F1 = np.arange(frames)[:, None]
+    allowed = (frame_F1 >= begin_BK[:, None] - most) & (frame_F1 < end_BK[:, None] + most)
+    here_BFK = np.where(allowed, here_BFK, -np.inf)
+    best_BK = np.where(np.arange(count) == 0, here_BFK[:, 0], -np.inf)
+    came_BFK = np.zeros((rows, frames, count), bool)
+    for frame in range(1, frames):
+        before_BK = np.full_like(best_BK, -np.inf)
+        before_BK[:, 1:] = best_BK[:, :-1]
+        came_BFK[:, frame] = before_BK > best_BK
+        best_BK = np.maximum(best_BK, before_BK) + here_BFK[:, frame]
+    place_B = number_BF[:, -1].copy()
+    aligned_BF = np.empty_like(sounds_BF)
+    for frame in range(frames - 1, -1, -1):
+        aligned_BF[:, frame] = sound_BK[row_B1[:, 0], place_B]
+        place_B -= came_BFK[row_B1[:, 0], frame, place_B]
+    return aligned_BF

@@ -266,6 +266,7 @@ def train(arguments: argparse.Namespace) -> None:
         heard_tokens=trainer.config.heard_tokens,
         processes=arguments.feeders,
         lengths=sorted(arguments.lengths),
+        listening_s=arguments.listening_seconds if trainer.config.ear_sounds else 0.0,
     )
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
@@ -351,6 +352,12 @@ def main() -> None:
     )
     parser.add_argument(
         '--sound-weight', type=float, default=SOUND_WEIGHT, help='weight of the loss of the sounds'
+    )
+    parser.add_argument(
+        '--listening-seconds',
+        type=float,
+        default=208,
+        help='speech on which the ear alone practises, with each batch',
     )
     parser.add_argument('--tokens', type=int, default=8192, help='padded tokens in a batch')
     parser.add_argument(

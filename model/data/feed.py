@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..mel import HOP, SAMPLE_RATE_HZ
 from ..tokens import Vocabulary, default_vocabulary
 from . import phrases
 from .bank import read_shard
@@ -128,6 +129,7 @@ def voice_weights(store: SpeechStore) -> dict[str, float]:
 
 # Padded lengths: multiples of the sliding window; few, so that a compiled network has few shapes.
 LENGTHS = (192, 288, 384, 480, 576, 768, 1056)
+LISTENING_FRAMES = 800  # of one voice at a time, when only the ear practises
 
 
 def tokens_of(session: Session) -> int:
@@ -176,6 +178,7 @@ class Feed:
         heard_tokens: Whether the network reads the words that it heard.
         processes: How many make sessions; with more than one the order of the batches is chance.
         lengths: Padded lengths, see `Packer`.
+        listening_s: Seconds of speech for the ear alone that come with each batch.
 
     Raises:
         ValueError: `processes` is not positive.
@@ -193,12 +196,16 @@ class Feed:
         heard_tokens: bool = False,
         processes: int = 1,
         lengths: Sequence[int] = LENGTHS,
+        listening_s: float = 0.0,
     ):
         if processes < 1:
             raise ValueError(f'processes: {processes}, expected 1 or more')
         context = multiprocessing.get_context('spawn')
         self._queue = context.Queue(maxsize=12)
-        settings = (token_budget, variants, refresh_s, themes, extra, heard_tokens, lengths)
+        listening = round(listening_s * SAMPLE_RATE_HZ / HOP / LISTENING_FRAMES)
+        settings = (
+            token_budget, variants, refresh_s, themes, extra, heard_tokens, lengths, listening,
+        )  # fmt: skip
         self._processes = [
             context.Process(
                 target=_produce,
@@ -232,7 +239,17 @@ class Feed:
 
 
 def _produce(
-    out, bank_root, seed, token_budget, variants, refresh_s, themes, extra, heard_tokens, lengths
+    out,
+    bank_root,
+    seed,
+    token_budget,
+    variants,
+    refresh_s,
+    themes,
+    extra,
+    heard_tokens,
+    lengths,
+    listening,
 ) -> None:
     vocabulary = extra.vocabulary if extra else default_vocabulary()
     taught = extra.root if extra else None
@@ -251,6 +268,11 @@ def _produce(
             full = packer.add(factory.make())
             if full:
                 sessions, length = full
-                out.put(
-                    collate(sessions, vocabulary, rng, length=length, heard_tokens=heard_tokens)
+                batch = collate(
+                    sessions, vocabulary, rng, length=length, heard_tokens=heard_tokens
                 )
+                if listening:
+                    levels, sounds = factory.listen(listening, LISTENING_FRAMES)
+                    batch.practice_RFM = np.round(levels * 255).astype(np.uint8)
+                    batch.practice_sounds_RF = sounds
+                out.put(batch)

@@ -309,6 +309,17 @@ class ScriptWriter(VideoWriter):
             self._say(self._talk(self._voice) if kind == 'talk' else kind)
             self._pause(0.05, 0.6)
 
+    def _listen(self) -> None:
+        """Whatever a voice has said, without pauses: practice for the ear alone."""
+        kinds = self._store.kinds(self._voice)
+        said = [utterance for kind in sorted(kinds) for utterance in kinds[kind]]
+        while self._room_left(0):
+            utterance = said[self._rng.integers(len(said))]
+            self._place([(utterance, 0, utterance.frames, '')])
+            if self._rng.random() < 0.1:
+                self._bystander()
+            self._pause(0.0, 0.3)
+
     def _words(self) -> None:
         """Words in no order, from many people: only their sound says which they are."""
         rng, store = self._rng, self._store

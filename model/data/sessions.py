@@ -10,7 +10,7 @@ from ..sounds import DELAY, SILENCE, UNKNOWN, sounds_within
 from ..timer import timer_words
 from ..tokens import Vocabulary, normalise
 from .features import Utterance
-from .ideal import TURN_FRAMES, IdealPartner, turn_named
+from .ideal import TURN_FRAMES, IdealPartner, OwnSpeech, Targets, turn_named
 from .mixing import Piece, add_power, colour, own_power, reverberate, to_log
 from .scenes import SceneRenderer, SceneScript
 from .scenes3d import Looks, RenderedScene
@@ -62,6 +62,27 @@ class SessionFactory:
                 return self._make()
             except KeyError:  # the robot's bank is still growing
                 continue
+
+    def listen(self, rows: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """Speech without a pause, for the ear to practise on; in a tenth the robot speaks, too.
+
+        Args:
+            rows: How many, each of another voice.
+            frames: Length of each, frames of 20 ms.
+
+        Returns:
+            (rows, frames, M) float32 in [0, 1] mel frames, and (rows, frames) int8 sounds.
+        """
+        rng, levels, sounds = self._rng, [], []
+        for _ in range(rows):
+            writer = ScriptWriter(self._store, rng, self._voice(''), self._split, frames)
+            script, targets = writer.write('listen'), Targets([], [], [])
+            if self._store.robot_open and rng.random() < 0.1:
+                own = self._store.robot_open[rng.integers(len(self._store.robot_open))]
+                targets.own.append(OwnSpeech(own, int(rng.integers(frames)), 0, own.frames))
+            levels.append(to_log(self._microphone(script, targets, frames)))
+            sounds.append(_sounds(script, targets, frames))
+        return np.stack(levels), np.stack(sounds)
 
     def _make(self) -> Session:
         rng = self._rng
@@ -126,7 +147,6 @@ class SessionFactory:
             theme=script.theme,
             elapsed=elapsed,
             unasked=targets.unasked,
-            sounds_NF=_sounds(script, targets, frames).reshape(turns, TURN_FRAMES),
         )
 
     def _video(self, scene: SceneScript | None, turns: int):

@@ -102,7 +102,7 @@ def leave_out(session: Session, ranges: list[Range]) -> Session:
     }
     fields |= {
         name: values[turns]
-        for name in ('user_NFM', 'own_NFM', 'frames_N', 'phase_N3', 'sounds_NF')
+        for name in ('user_NFM', 'own_NFM', 'frames_N', 'phase_N3')
         if (values := getattr(session, name)) is not None
     }
     place = {int(turn): number for number, turn in enumerate(turns)}

@@ -34,8 +34,6 @@ class Session:
         elapsed: Per micro-turn, what it reads from the timer; None where it never runs.
         unasked: Micro-turns whose output is not to be learned.
         turns_N: (N,) numbers of the micro-turns, from `start_turn` on, where some were left out.
-        sounds_NF: (N, 10) int8, the sound that is heard in each frame, see `sounds`; None where
-            nobody knows.
     """
 
     user_NFM: np.ndarray
@@ -51,7 +49,6 @@ class Session:
     elapsed: list[int] | None = None
     unasked: Set[int] = frozenset()
     turns_N: np.ndarray | None = None
-    sounds_NF: np.ndarray | None = None
 
 
 @dataclass
@@ -69,7 +66,8 @@ class Batch:
         heard_BNS: (B, N, S) int64 words that ended, -100 beyond the session.
         since_BN: (B, N) int64 micro-turns on the timer, 0 where none runs.
         heard_pos_BNS: (B, N, S) positions of heard words in the stream, -1 for none.
-        sounds_BNF: (B, N, 10) int8 sounds that are heard, -1 where nobody knows.
+        practice_RFM: None or (R, F, M) uint8 of [0, 1], speech for the ear alone.
+        practice_sounds_RF: None or (R, F) int8, its sounds, see `sounds`.
         video: None or (session rows, frames (R, N, 2, h, w, 3) uint8, phase (R, N, 3), positions).
     """
 
@@ -84,11 +82,12 @@ class Batch:
     heard_BNS: np.ndarray
     since_BN: np.ndarray
     heard_pos_BNS: np.ndarray
-    sounds_BNF: np.ndarray
     video_pos_BN: np.ndarray | None = None
     frames_BN: np.ndarray | None = None
     phase_BN3: np.ndarray | None = None
     themes: list[str] = field(default_factory=list)
+    practice_RFM: np.ndarray | None = None
+    practice_sounds_RF: np.ndarray | None = None
 
 
 def collate(
@@ -139,7 +138,6 @@ def collate(
         heard_BNS=np.full((count, turns, HEARD_SLOTS), -100, np.int64),
         since_BN=np.zeros((count, turns), np.int64),
         heard_pos_BNS=np.full((count, turns, HEARD_SLOTS), -1, np.int64),
-        sounds_BNF=np.full((count, turns, mels[0]), -1, np.int8),
         themes=[s.theme for s in sessions],
     )
     if frames_N is not None:
@@ -249,8 +247,6 @@ def _fill(batch: Batch, b: int, session: Session, row) -> None:
     batch.heard_BNS[b, :turns] = 0
     for n, words in enumerate(wanted):
         batch.heard_BNS[b, n, : len(words)] = words
-    if session.sounds_NF is not None:
-        batch.sounds_BNF[b, :turns] = session.sounds_NF
     if batch.frames_BN is not None:
         assert batch.video_pos_BN is not None and batch.phase_BN3 is not None
         batch.video_pos_BN[b, :turns] = np.asarray(turn_pos) + 1

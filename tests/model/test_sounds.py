@@ -2,14 +2,25 @@
 """Which sound is heard when, from the times of the words."""
 
 import numpy as np
-import pytest
+import torch
 from burst_bank import write_burst_bank
 
+from interaction_node.model.checkpoint import build_net, preset
 from interaction_node.model.data.feed import load_store
 from interaction_node.model.data.mixing import Piece
 from interaction_node.model.data.script_speech import Script
 from interaction_node.model.data.sessions import SessionFactory, _sounds
-from interaction_node.model.sounds import DELAY, SILENCE, SOUNDS, UNKNOWN, sounds_of, sounds_within
+from interaction_node.model.losses import sound_loss
+from interaction_node.model.mel import MELS
+from interaction_node.model.sounds import (
+    DELAY,
+    SILENCE,
+    SOUNDS,
+    UNKNOWN,
+    align_sounds,
+    sounds_of,
+    sounds_within,
+)
 from interaction_node.model.tokens import default_vocabulary
 
 
@@ -62,8 +73,68 @@ def test_the_louder_of_two_is_heard_and_the_far_away_are_not_judged():
     assert set(now[48:]) | set(heard[: DELAY + 7]) == {SILENCE}
 
 
-@pytest.mark.parametrize('theme', ['command', 'numbers'])
-def test_sessions_say_what_sounds_in_each_micro_turn(tmp_path, theme):
+def test_speech_to_practise_on_comes_with_its_sounds(tmp_path):
     store = load_store(write_burst_bank(tmp_path), 'train', 1)
-    session = SessionFactory(store, default_vocabulary(), 1, {theme: 1.0}).make()
-    assert session.sounds_NF.shape == session.user_NFM.shape[:2]
+    levels, sounds = SessionFactory(store, default_vocabulary(), 1).listen(3, 400)
+    assert levels.shape == (3, 400, MELS)
+    assert sounds.shape == (3, 400)
+    assert 0 <= levels.min() < levels.max() <= 1
+    assert (sounds > SILENCE).mean() > 0.2
+
+
+def scores_of(sounds):
+    scores = np.full((*sounds.shape, len(SOUNDS)), -5.0, np.float32)
+    np.put_along_axis(scores, sounds[..., None].clip(0), -0.1, axis=2)
+    return scores
+
+
+def stretches(*lengths):
+    return np.concatenate([np.full(frames, sound, np.int8) for sound, frames in lengths])[None]
+
+
+def test_borders_of_sounds_move_to_where_they_are_heard():
+    labelled = stretches((0, 10), (3, 10), (5, 10), (0, 10), (3, 10), (0, 10))
+    heard = stretches((0, 13), (3, 11), (5, 4), (0, 10), (3, 14), (0, 8))
+    np.testing.assert_array_equal(align_sounds(scores_of(heard), labelled), heard)
+
+
+def test_borders_move_only_so_far():
+    labelled, heard = stretches((0, 10), (3, 20)), stretches((0, 25), (3, 5))
+    aligned = align_sounds(scores_of(heard), labelled, most=4)
+    np.testing.assert_array_equal(aligned, stretches((0, 14), (3, 16)))
+
+
+def test_what_nobody_knows_stays_between_its_neighbours():
+    labelled = stretches((0, 8), (UNKNOWN, 8), (7, 8))
+    heard = stretches((0, 10), (20, 8), (7, 6))
+    expected = stretches((0, 10), (UNKNOWN, 8), (7, 6))
+    np.testing.assert_array_equal(align_sounds(scores_of(heard), labelled), expected)
+
+
+def test_rows_with_more_and_fewer_sounds_do_not_disturb_each_other():
+    rng = np.random.default_rng(2)
+    rows = [stretches((0, 6), (3, 6), (9, 6), (0, 6)), stretches((0, 12), (4, 12))]
+    scores = [rng.normal(size=(1, 24, len(SOUNDS))) for _ in rows]
+    together = align_sounds(np.concatenate(scores), np.concatenate(rows))
+    alone = [align_sounds(*each) for each in zip(scores, rows, strict=True)]
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
+def test_an_ear_learns_sounds_from_speech_alone(tmp_path):
+    store = load_store(write_burst_bank(tmp_path), 'train', 1)
+    levels, sounds = SessionFactory(store, default_vocabulary(), 1).listen(2, 200)
+    torch.manual_seed(0)
+    net = build_net(preset('nano', len(default_vocabulary())))
+    optimiser = torch.optim.Adam(net.parameters(), 2e-3)
+    batch = {
+        'practice': torch.from_numpy(np.round(levels * 255).astype(np.uint8)),
+        'practice_sounds': torch.from_numpy(sounds),
+    }
+    found = []
+    for _ in range(8):
+        loss, _ = sound_loss(net, batch)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        found.append(loss.item())
+    assert found[-1] < 0.7 * found[0]
