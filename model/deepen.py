@@ -250,7 +250,9 @@ def _names(net: InteractionNet) -> list[list[list[str]]]:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description='Give a training run more blocks, and a larger ear.')
+    parser = argparse.ArgumentParser(
+        description='Give a training run more blocks, and a larger ear.'
+    )
     parser.add_argument(
         '--state',
         type=Path,

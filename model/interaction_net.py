@@ -8,6 +8,7 @@ V vocabulary, S transcript slots.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -121,20 +122,40 @@ class Ear(nn.Module):
         nn.init.zeros_(self.merge.weight)
         self.strides = [1 + index % 2 if index < 6 else 4 for index in range(blocks)]
 
-    @property
-    def before(self) -> int:
-        """Frames that it needs before the first."""
-        return 2 + 2 * sum(self.strides)
+    def silence(self) -> list[Tensor]:
+        """What it remembers after silence: (1, 2, M) levels, and what each block looks back at."""
+        levels_12M = self.first.weight.new_full((1, 2, self.first.in_features // 3), -1.0)
+        memory = [levels_12M]
+        x = self.first(torch.cat([levels_12M[:, :1]] * 3, dim=-1))
+        for look, mix, norm, stride in self._blocks():
+            normed = norm(x)
+            memory.append(normed.expand(-1, 2 * stride, -1))
+            looked = look(torch.cat([normed] * 3, dim=-1))
+            x = x + mix(functional.gelu(looked, approximate='tanh'))
+        return memory
 
-    def forward(self, levels_BFM: Tensor) -> Tensor:
-        """(B, before + F, M) levels in [-1, 1] -> (B, F, channels)."""
-        x = self.first(_triples(levels_BFM))
-        for look, mix, norm, stride in zip(
-            self.looks, self.mixes, self.norms, self.strides, strict=False
-        ):
-            change = mix(functional.gelu(look(_triples(norm(x), stride)), approximate='tanh'))
-            x = x[..., 2 * stride :, :] + change
-        return self.norms[-1](x)
+    def forward(self, levels_BFM: Tensor, memory: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Listens to the next frames.
+
+        Args:
+            levels_BFM: (B, F, M) levels in [-1, 1].
+            memory: What came before: from `silence`, for each row, or from the last call.
+
+        Returns:
+            (B, F, channels), and the memory for the next call.
+        """
+        joined = torch.cat([memory[0], levels_BFM], dim=1)
+        remembered = [joined[:, -2:]]
+        x = self.first(_triples(joined))
+        for (look, mix, norm, stride), before in zip(self._blocks(), memory[1:], strict=True):
+            joined = torch.cat([before, norm(x)], dim=1)
+            remembered.append(joined[:, -2 * stride :])
+            x = x + mix(functional.gelu(look(_triples(joined, stride)), approximate='tanh'))
+        return self.norms[-1](x), remembered
+
+    def _blocks(self) -> list[tuple]:
+        parts = (self.looks, self.mixes, list(self.norms)[:-1], self.strides)
+        return list(zip(*parts, strict=True))
 
     def merged(self, heard_BFC: Tensor) -> Tensor:
         """(B, F, channels) -> (B, F // frames, width)."""
@@ -218,32 +239,38 @@ class InteractionNet(nn.Module):
             if config.ear_sounds:
                 self.sounds = nn.Linear(config.ear_width, config.ear_sounds)
 
-    @property
-    def frames_before(self) -> int:
-        """Mel frames before a micro-turn that its tokens are made from, too."""
+    def silence(self, rows: int) -> list[Tensor]:
+        """What `user_tokens` remembers when nothing was heard yet, for a number of rows."""
         step = self.config.turn_frames // self.config.audio_tokens
-        return max(step, self.ear.before) if self.ear is not None else step
+        weight = self.user.mix.weight
+        memory = [weight.new_full((1, step, self.config.mels), -1.0)]
+        if self.ear is not None:
+            memory += self.ear.silence()
+        return [each.expand(rows, -1, -1) for each in memory]
 
-    def user_tokens(self, user_BNFM: Tensor, before_BFM: Tensor) -> Tensor:
+    def user_tokens(
+        self, user_BNFM: Tensor, memory: Sequence[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
         """User audio of whole micro-turns as tokens.
 
         Args:
             user_BNFM: (B, N, F, M) levels in [0, 1].
-            before_BFM: (B, frames_before, M) frames before the first.
+            memory: What came before: from `silence` or from the last call.
 
         Returns:
-            (B, N, audio_tokens, D).
+            (B, N, audio_tokens, D), and the memory for the next call.
         """
         batch, turns, frames, mels = user_BNFM.shape
         step = frames // self.config.audio_tokens
-        whole = torch.cat([before_BFM, user_BNFM.reshape(batch, turns * frames, mels)], dim=1)
-        whole = whole * 2 - 1
-        told = None
+        levels_BFM = user_BNFM.reshape(batch, turns * frames, mels) * 2 - 1
+        whole = torch.cat([memory[0], levels_BFM], dim=1)
+        told, remembered = None, [whole[:, -step:]]
         if self.ear is not None:
-            told = self.ear.merged(self.ear(whole[:, self.frames_before - self.ear.before :]))
-        windows = whole[:, self.frames_before - step :].unfold(1, 2 * step, step).transpose(2, 3)
+            heard_BFC, more = self.ear(levels_BFM, memory[1:])
+            told, remembered = self.ear.merged(heard_BFC), remembered + more
+        windows = whole.unfold(1, 2 * step, step).transpose(2, 3)
         tokens = self.user(windows.reshape(batch, -1, 2 * step * mels), told)
-        return tokens.view(batch, turns, self.config.audio_tokens, -1)
+        return tokens.view(batch, turns, self.config.audio_tokens, -1), remembered
 
     def turn_tokens(
         self, own_BNFM: Tensor, clock_BN: Tensor, since_BN: Tensor | None = None
@@ -276,8 +303,7 @@ class InteractionNet(nn.Module):
         x = self.transformer.embed(batch['ids'])
         rows, length, width = x.shape
         user = batch['user'].to(x.dtype) / 255
-        before = user.new_zeros(rows, self.frames_before, user.shape[3])
-        tokens = self.user_tokens(user, before)
+        tokens, _ = self.user_tokens(user, self.silence(rows))
         turn = self.turn_tokens(batch['own'].to(x.dtype) / 255, batch['clock'], batch['since'])
         offset = torch.arange(rows, device=x.device)[:, None] * length
         valid = batch['valid']
@@ -304,8 +330,8 @@ class InteractionNet(nn.Module):
     def sounds_in(self, levels_BFM: Tensor) -> Tensor:
         """(B, F, M) levels in [0, 1] of mel frames alone -> (B, F, ear_sounds) logits."""
         assert self.ear is not None
-        before = levels_BFM.new_zeros(len(levels_BFM), self.ear.before, levels_BFM.shape[2])
-        return self.sounds(self.ear(torch.cat([before, levels_BFM], dim=1) * 2 - 1))
+        silence = [each.expand(len(levels_BFM), -1, -1) for each in self.ear.silence()]
+        return self.sounds(self.ear(levels_BFM * 2 - 1, silence)[0])
 
     def hear(self, h_XD: Tensor) -> Tensor:
         """(X, S, V) transcript logits at the last user-audio token of micro-turns."""

@@ -6,11 +6,10 @@ Legend: t tokens, D width, F mel frames, M mel bins.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .interaction_net import InteractionNet
@@ -42,7 +41,7 @@ class Percept:
 def assemble(
     net: InteractionNet,
     embed: Callable[[Tensor], Tensor],
-    before_BFM: Tensor,
+    hearing: Sequence[Tensor],
     ids_t: Tensor,
     levels_2FM: Tensor,
     moment_2: Tensor,
@@ -53,7 +52,7 @@ def assemble(
     Args:
         net: Has the front ends.
         embed: Token embeddings, (t,) to (t, D).
-        before_BFM: (1, frames_before, M) levels in [0, 1] before this micro-turn; moved on.
+        hearing: What was heard before, as from `net.silence(1)`; overwritten with what is now.
         ids_t: (t,) int64: the boundary, the picture's token if there is one, those of the sound,
             and any others behind.
         levels_2FM: (2, F, M) uint8, microphone and own voice.
@@ -67,9 +66,10 @@ def assemble(
     user_BNFM, own_BNFM = (levels_2FM.float() / 255)[:, None, None].unbind(0)
     first = 1 + (frames_B2HWC is not None)
     last = first + net.config.audio_tokens
-    x_tD[first:last] += net.user_tokens(user_BNFM, before_BFM)[0, 0]
-    heard_BFM = torch.cat([before_BFM, user_BNFM[:, 0]], dim=1)
-    before_BFM.copy_(heard_BFM[:, -before_BFM.shape[1] :])
+    tokens_BNtD, heard = net.user_tokens(user_BNFM, hearing)
+    x_tD[first:last] += tokens_BNtD[0, 0]
+    for before, now in zip(hearing, heard, strict=True):
+        before.copy_(now)
     clock_BN, since_BN = moment_2[:, None, None].unbind(0)
     x_tD[0] += net.turn_tokens(own_BNFM, clock_BN, since_BN)[0, 0]
     if frames_B2HWC is not None and net.video is not None:

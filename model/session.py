@@ -72,7 +72,8 @@ class Session:
         self._decoder = decoder or make_decoder(net.transformer)
         self._state = self._decoder.init_state(MAX_APPEND)
         self._user_mel, self._own_mel = MelStream(), MelStream()
-        self._before_FM = torch.zeros(1, net.frames_before, net.config.mels, device=self.device)
+        self._silence = [each.detach().clone() for each in self._net.silence(1)]
+        self._hearing = [each.clone() for each in self._silence]
         never = torch.zeros(len(vocabulary), device=self.device)
         banned = [token for token in _NEVER_OUT if token in vocabulary.ids]
         never[[vocabulary[token] for token in banned]] = float('-inf')
@@ -93,7 +94,7 @@ class Session:
         if not isinstance(decoder, FusedDecoder) or not net.config.heard_tokens:
             return None
         state = cast(FusedState, self._state)
-        args = (state, self._before_FM, self._never_V, self._vocabulary, MAX_OUT)
+        args = (state, self._hearing, self._never_V, self._vocabulary, MAX_OUT)
         return TurnGraphs(net, decoder, *args)
 
     def reset(self) -> None:
@@ -101,7 +102,8 @@ class Session:
         self._state.reset()
         self._user_mel.reset()
         self._own_mel.reset()
-        self._before_FM.zero_()
+        for heard, silence in zip(self._hearing, self._silence, strict=True):
+            heard.copy_(silence)
         self._picture: np.ndarray | None = None
         self._boundary = self._vocabulary['<silent>']
         self._elapsed = 0
@@ -205,7 +207,7 @@ class Session:
             for name, tensor in zip(names, block.tensors(), strict=True)
         }
         tensors['position'] = self._state.position
-        tensors['before'] = self._before_FM
+        tensors |= {f'hearing{index}': tensor for index, tensor in enumerate(self._hearing)}
         tensors['user_samples'] = torch.from_numpy(self._user_mel.before)
         tensors['own_samples'] = torch.from_numpy(self._own_mel.before)
         return tensors
@@ -323,7 +325,7 @@ class Session:
         x_tD = assemble(
             net,
             self._decoder.embed,
-            self._before_FM,
+            self._hearing,
             self._put(torch.tensor(before + percept.text)),
             self._put(torch.from_numpy(np.stack([percept.user_FM, percept.own_FM]))),
             self._put(torch.tensor([percept.index, percept.elapsed])),

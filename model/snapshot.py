@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-FORMAT = 'duplex-interaction-session-2'
+FORMAT = 'duplex-interaction-session-3'
 
 
 @dataclass(frozen=True)

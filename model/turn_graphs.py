@@ -11,6 +11,7 @@ Legend: n bytes, t tokens, D width, V vocabulary, S transcript slots.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -37,7 +38,7 @@ class TurnGraphs:
         net: Front ends and transcript head; reads the words that it heard.
         decoder: Its transformer.
         state: Memory of the session; forgets everything here.
-        before_BFM: (1, frames_before, M) levels before the next micro-turn; forgets, too.
+        hearing: What was heard before, as from `net.silence(1)`; to be set to silence afterwards.
         never_V: (V,) added to the scores, -inf for what is never said.
         vocabulary: Tokens of the network.
         most_out: Most tokens that are decided in a micro-turn.
@@ -48,12 +49,12 @@ class TurnGraphs:
         net: InteractionNet,
         decoder: FusedDecoder,
         state: FusedState,
-        before_BFM: Tensor,
+        hearing: Sequence[Tensor],
         never_V: Tensor,
         vocabulary: Vocabulary,
         most_out: int,
     ):
-        self._net, self._decoder, self._state, self._before_BFM = net, decoder, state, before_BFM
+        self._net, self._decoder, self._state, self._hearing = net, decoder, state, hearing
         self._never_V, self._most_out = never_V, most_out
         device, ids = never_V.device, vocabulary.ids
         self._is_word = [vocabulary.is_word(token) for token in range(len(vocabulary))]
@@ -86,7 +87,6 @@ class TurnGraphs:
         self._decide = Captured(self._decode, moment, decoder.pool)
         self._appended = 0
         state.reset()
-        before_BFM.zero_()
 
     def launch(self, percept: Percept) -> None:
         """Sends a micro-turn to the device; waits for nothing.
@@ -132,8 +132,8 @@ class TurnGraphs:
         levels_2FM = x_n[_INTEGER_BYTES : self._level_bytes].view(2, -1, self._net.config.mels)
         picture = x_n[self._level_bytes :].view(self._picture) if seen else None
         ids_t = torch.cat([integers[:1], self._behind[seen]])
-        embed, before = self._decoder.embed, self._before_BFM
-        x_tD = assemble(self._net, embed, before, ids_t, levels_2FM, integers[1:], picture)
+        embed, hearing = self._decoder.embed, self._hearing
+        x_tD = assemble(self._net, embed, hearing, ids_t, levels_2FM, integers[1:], picture)
         last_1D = self._append(x_tD)[-1:].clone()
         heard_S = self._net.hear(last_1D)[0].argmax(-1)
         for word_1 in heard_S.split(1):

@@ -268,9 +268,7 @@ def _produce(
             full = packer.add(factory.make())
             if full:
                 sessions, length = full
-                batch = collate(
-                    sessions, vocabulary, rng, length=length, heard_tokens=heard_tokens
-                )
+                batch = collate(sessions, vocabulary, rng, length=length, heard_tokens=heard_tokens)
                 if listening:
                     levels, sounds = factory.listen(listening, LISTENING_FRAMES)
                     batch.practice_RFM = np.round(levels * 255).astype(np.uint8)

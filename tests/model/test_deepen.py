@@ -93,13 +93,12 @@ def test_an_ear_begins_by_saying_nothing_and_learns():
     deaf.load_state_dict(state['average'])
     hearing.load_state_dict(deeper['average'])
     user = torch.rand(2, 5, config.turn_frames, config.mels)
-    before = [torch.zeros(2, net.frames_before, config.mels) for net in (deaf, hearing)]
     torch.testing.assert_close(
-        hearing.user_tokens(user, before[1]), deaf.user_tokens(user, before[0])
+        hearing.user_tokens(user, hearing.silence(2))[0], deaf.user_tokens(user, deaf.silence(2))[0]
     )
     for optimiser, kept in zip(build_optimisers(hearing, 1e-2), deeper['optimisers'], strict=True):
         optimiser.load_state_dict(kept)
-        hearing.user_tokens(user, before[1])[..., 0].sum().backward()
+        hearing.user_tokens(user, hearing.silence(2))[0][..., 0].sum().backward()
         optimiser.step()
     assert hearing.ear is not None and hearing.ear.merge.weight.any()
 
@@ -115,11 +114,9 @@ def test_a_larger_ear_hears_the_same_and_all_of_it_learns(ear):
     small.load_state_dict(state['average'])
     large.load_state_dict(deeper['average'])
     user = torch.rand(2, 5, config.turn_frames, config.mels)
-    before = torch.rand(2, large.frames_before, config.mels)
-    heard = large.user_tokens(user, before)
-    torch.testing.assert_close(
-        heard, small.user_tokens(user, before[:, -small.frames_before :]), rtol=1e-4, atol=1e-5
-    )
+    heard, _ = large.user_tokens(user, large.silence(2))
+    alike, _ = small.user_tokens(user, small.silence(2))
+    torch.testing.assert_close(heard, alike, rtol=1e-4, atol=1e-5)
     heard[..., 0].square().sum().backward()
     assert large.ear is not None
     # What is new moves in the first step, or in the second.
