@@ -107,20 +107,22 @@ def reverberate(power_FM: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Speech as it sounds some way off in a room: every frame is followed by a tail.
 
     From a mouth close by to one so far away that more sound comes from the walls than from it.
-    What is decided at random fluctuates as sound does that comes from all sides.
+    What is decided at random fluctuates as sound does that comes from all sides; and the first
+    reflections strengthen some bins and weaken others.
 
     Args:
         power_FM: (F, M) power of the dry sources.
         rng: Random numbers; they decide on the room.
     """
-    clarity_db = rng.uniform(-6, 14)
+    clarity_db = rng.uniform(-8, 12)
+    ripple_db = rng.uniform(0.5, 2.5) * rng.standard_normal(MELS)
     reverberation_s = np.exp(rng.uniform(np.log(0.1), np.log(0.6)))
     kept = 10 ** (-6 * HOP / SAMPLE_RATE_HZ / reverberation_s)
     tail = scipy.signal.lfilter([0.0, 1 - kept], [1.0, -kept], power_FM, axis=0)
     duller_db = rng.uniform(0, 4) * np.linspace(-1, 1, MELS)
     tail *= 10 ** (-(clarity_db + duller_db) / 10)
     tail *= rng.chisquare(4, power_FM.shape) / 4
-    return power_FM + tail.astype(np.float32)
+    return ((power_FM + tail) * 10 ** (ripple_db / 10)).astype(np.float32)
 
 
 def own_power(own: list[OwnSpeech], frames: int, delay: int = 0) -> np.ndarray:

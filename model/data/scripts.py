@@ -366,7 +366,7 @@ THEMES = {
     'address': 0.03,
     'delegate': 0.07,
     'idle': 0.1,
-    'transcribe': 0.25,
+    'transcribe': 0.15,
     'words': 0.12,
     'numbers': 0.2,
     'mixed': 0.06,

@@ -20,7 +20,7 @@ from .store import SpeechStore
 from .tensors import Session
 
 FLOOR_LOG = (-4.4, -2.95)  # of the noise that is always there, from session to session
-DISTANT_SHARE = 0.7  # of the sessions, in which the room is heard
+DISTANT_SHARE = 0.85  # of the sessions, in which the room is heard
 MOST_TURNS = 1_000  # of a session of which most is left out
 RENDERED_SHARE = 0.6  # of the scenes, where some were rendered in 3-D
 
