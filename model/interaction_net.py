@@ -130,8 +130,7 @@ class Ear(nn.Module):
         for look, mix, norm, stride in self._blocks():
             normed = norm(x)
             memory.append(normed.expand(-1, 2 * stride, -1))
-            looked = look(torch.cat([normed] * 3, dim=-1))
-            x = x + mix(functional.gelu(looked, approximate='tanh'))
+            x = x + _change(look, mix, torch.cat([normed] * 3, dim=-1))
         return memory
 
     def forward(self, levels_BFM: Tensor, memory: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -150,7 +149,7 @@ class Ear(nn.Module):
         for (look, mix, norm, stride), before in zip(self._blocks(), memory[1:], strict=True):
             joined = torch.cat([before, norm(x)], dim=1)
             remembered.append(joined[:, -2 * stride :])
-            x = x + mix(functional.gelu(look(_triples(joined, stride)), approximate='tanh'))
+            x = x + _change(look, mix, _triples(joined, stride))
         return self.norms[-1](x), remembered
 
     def _blocks(self) -> list[tuple]:
@@ -160,6 +159,11 @@ class Ear(nn.Module):
     def merged(self, heard_BFC: Tensor) -> Tensor:
         """(B, F, channels) -> (B, F // frames, width)."""
         return self.merge(heard_BFC.unflatten(1, (-1, self.frames)).flatten(2))
+
+
+def _change(look: nn.Linear, mix: nn.Linear, triples_BFK: Tensor) -> Tensor:
+    """What a block of the ear adds to frames, from three of them side by side."""
+    return mix(functional.gelu(look(triples_BFK), approximate='tanh'))
 
 
 def _triples(x_XFC: Tensor, stride: int = 1) -> Tensor:
@@ -330,8 +334,7 @@ class InteractionNet(nn.Module):
     def sounds_in(self, levels_BFM: Tensor) -> Tensor:
         """(B, F, M) levels in [0, 1] of mel frames alone -> (B, F, ear_sounds) logits."""
         assert self.ear is not None
-        silence = [each.expand(len(levels_BFM), -1, -1) for each in self.ear.silence()]
-        return self.sounds(self.ear(levels_BFM * 2 - 1, silence)[0])
+        return self.sounds(self.ear(levels_BFM * 2 - 1, self.silence(len(levels_BFM))[1:])[0])
 
     def hear(self, h_XD: Tensor) -> Tensor:
         """(X, S, V) transcript logits at the last user-audio token of micro-turns."""
