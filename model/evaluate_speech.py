@@ -142,7 +142,10 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument('--past-noise', type=float, default=SamplerConfig.past_noise)
     given = parser.parse_args(args)
     sampler = SamplerConfig(given.steps, given.temperature, given.past_noise)
-    speech = SpeechOut.from_state(load_checkpoint(given.checkpoint)[2], sampler)
+    try:
+        speech = SpeechOut.from_state(load_checkpoint(given.checkpoint)[2], sampler)
+    except ValueError as error:
+        parser.error(str(error))
     texts: dict[str, dict[str, str]] = {}
     costs, off, distances = [], [], []
     for name in ('source', 'vocoded', 'flow'):
