@@ -15,6 +15,7 @@ from interaction_node.model.interface import SAMPLE_RATE_HZ
 from interaction_node.session_timeline import Mark, Timeline
 
 LONGEST_ROW_S = 36.0
+_LETTER_S = 0.165  # width of a letter on the time axis
 COLOURS = {
     'heard': '#2a6fb5',
     'typed': '#2a6fb5',
@@ -98,12 +99,14 @@ def _draw_voice(
 def _draw_marks(ax: Axes, marks: list[Mark], end_s: float) -> None:
     free_s = [0.0, 0.0, 0.0]
     for mark in marks:
-        row = next((i for i, free in enumerate(free_s) if free <= mark.t), int(np.argmin(free_s)))
         text = mark.text if len(mark.text) < 70 else f'{mark.text[:67]}...'
-        y = _LANES[mark.kind] + (0.34 * row if mark.kind in ('heard', 'typed') else -0.34 * row)
-        late = mark.t + len(text) * 0.16 > end_s
-        align = 'right' if late else 'left'
+        width_s = len(text) * _LETTER_S
+        late = mark.t + width_s > end_s
         at = min(mark.t, end_s - 0.05) if late else mark.t
+        begin_s = at - width_s if late else at  # what is late ends where it would begin
+        row = next((i for i, free in enumerate(free_s) if free <= begin_s), int(np.argmin(free_s)))
+        y = _LANES[mark.kind] + (0.34 * row if mark.kind in ('heard', 'typed') else -0.34 * row)
+        align = 'right' if late else 'left'
         colour = COLOURS[mark.kind]
         ax.text(at, y, text, color=colour, fontsize=8.5, ha=align, va='center', clip_on=True)
-        free_s[row] = mark.t + len(text) * 0.165 + 0.2
+        free_s[row] = begin_s + width_s + 0.2
