@@ -15,7 +15,7 @@ from interaction_node.model.interface import SAMPLE_RATE_HZ
 from interaction_node.session_timeline import Mark, Timeline
 
 LONGEST_ROW_S = 36.0
-_LETTER_S = 0.165  # width of a letter on the time axis
+_LETTER = 0.0046  # width of a letter, as a share of a row
 COLOURS = {
     'heard': '#2a6fb5',
     'typed': '#2a6fb5',
@@ -61,7 +61,7 @@ def _draw_row(ax: Axes, timeline: Timeline, start_s: float, row_s: float) -> Non
         ax.axvline(at, color='#eef1f4', lw=0.8, zorder=-1)
     marks = [mark for mark in timeline.marks if start_s <= mark.t < end_s]
     for kind in _LANES:
-        _draw_marks(ax, [mark for mark in marks if mark.kind == kind], end_s)
+        _draw_marks(ax, [mark for mark in marks if mark.kind == kind], start_s, end_s)
     for t, picture in timeline.thumbnails:
         if start_s <= t < end_s - 1.5:
             box = OffsetImage(picture, zoom=0.37)
@@ -96,11 +96,11 @@ def _draw_voice(
     ax.fill_between(at, level + 0.8 * bottom, level + 0.8 * top, color=colour, lw=0, alpha=0.85)
 
 
-def _draw_marks(ax: Axes, marks: list[Mark], end_s: float) -> None:
+def _draw_marks(ax: Axes, marks: list[Mark], start_s: float, end_s: float) -> None:
     free_s = [0.0, 0.0, 0.0]
     for mark in marks:
         text = mark.text if len(mark.text) < 70 else f'{mark.text[:67]}...'
-        width_s = len(text) * _LETTER_S
+        width_s = len(text) * _LETTER * (end_s - start_s)
         late = mark.t + width_s > end_s
         at = min(mark.t, end_s - 0.05) if late else mark.t
         begin_s = at - width_s if late else at  # what is late ends where it would begin
