@@ -16,13 +16,20 @@ from .tokens import default_vocabulary
 from .vocoder import Vocoder
 
 
-def load_speech(folder: Path) -> SpeechOut:
-    """The trained flow head and vocoder of a training folder."""
-    head, vocoder = (
-        torch.load(folder / f'{name}.pt', map_location='cpu', weights_only=True)
-        for name in ('head', 'vocoder')
-    )
-    return SpeechOut(FlowHead.from_state(head['average']), Vocoder.from_state(vocoder['vocoder']))
+def load_speech(folder: Path, before: Path | None = None) -> SpeechOut:
+    """The trained flow head and vocoder of a training folder.
+
+    Args:
+        folder: With head.pt and vocoder.pt.
+        before: Checkpoint whose vocoder serves where none was trained.
+    """
+    head = torch.load(folder / 'head.pt', map_location='cpu', weights_only=True)
+    if before is not None and not (folder / 'vocoder.pt').exists():
+        vocoder = SpeechOut.from_state(load_checkpoint(before)[2]).vocoder
+    else:
+        trained = torch.load(folder / 'vocoder.pt', map_location='cpu', weights_only=True)
+        vocoder = Vocoder.from_state(trained['vocoder'])
+    return SpeechOut(FlowHead.from_state(head['average']), vocoder)
 
 
 def export(
@@ -35,7 +42,7 @@ def export(
     """Writes a checkpoint.
 
     Args:
-        train: Folder of `train.py`.
+        train: Folder of `train.py`, or a checkpoint whose network is kept.
         speech: Folder of `train_flow.py` and `train_vocoder.py`, or a checkpoint whose voice is
             kept; None for a silent checkpoint.
         output: File to write.
@@ -45,24 +52,35 @@ def export(
     Returns:
         The notes that were stored with it.
     """
-    vocabulary = default_vocabulary()
-    net = build_net(preset(preset_name, len(vocabulary)))
-    state = torch.load(train / 'state.pt', map_location='cpu', weights_only=True)
-    net.load_state_dict(state['net' if last else 'average'])
-    notes = {'steps': state['step'], 'trained_s': round(state['trained_s'])}
-    extra = _voice(speech) if speech else None
+    if train.is_file():
+        net, vocabulary, _, notes = load_checkpoint(train)
+        extra = _voice(speech, train) if speech else None
+    else:
+        vocabulary = default_vocabulary()
+        net = build_net(preset(preset_name, len(vocabulary)))
+        state = torch.load(train / 'state.pt', map_location='cpu', weights_only=True)
+        net.load_state_dict(state['net' if last else 'average'])
+        notes = {'steps': state['step'], 'trained_s': round(state['trained_s'])}
+        extra = _voice(speech) if speech else None
     save_checkpoint(output, net, vocabulary, extra, notes)
     return notes
 
 
-def _voice(speech: Path) -> dict[str, torch.Tensor]:
-    return load_checkpoint(speech)[2] if speech.is_file() else load_speech(speech).state_dict()
+def _voice(speech: Path, before: Path | None = None) -> dict[str, torch.Tensor]:
+    if speech.is_file():
+        return load_checkpoint(speech)[2]
+    return load_speech(speech, before).state_dict()
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description='Write a checkpoint of trained parts.')
-    parser.add_argument('--train', type=Path, default=Path('.cache/train/nano'))
+    parser.add_argument(
+        '--train',
+        type=Path,
+        default=Path('.cache/train/nano'),
+        help='folder of the trained network, or a checkpoint with one (default: %(default)s)',
+    )
     parser.add_argument(
         '--speech',
         type=Path,

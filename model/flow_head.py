@@ -14,7 +14,7 @@ state may be added to it; its projection starts at zero.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
@@ -108,9 +108,14 @@ class FlowHead(nn.Module):
     def from_state(
         cls, state: dict[str, torch.Tensor], config: FlowConfig | None = None
     ) -> FlowHead:
-        """Builds a head with the vocabulary and weights of a state dict (any float type)."""
+        """Builds a head with the vocabulary and weights of a state dict (any float type).
+
+        Args:
+            state: Weights of a head.
+            config: Its shape; None for one with four heads of attention, else as the weights are.
+        """
         words = state['words'].to(torch.uint8)
-        head = cls(_unpack(words), config)
+        head = cls(_unpack(words), config or _shape(state))
         head.load_state_dict({k: v.float() for k, v in state.items()} | {'words': words})
         return head
 
@@ -296,6 +301,55 @@ class _Block(nn.Module):
         x = x + self.attend_memory(self.norm_memory(x), condition.memory_BMW, condition.mask_BM)
         y = self.norm_feed(x) * (1 + scale2) + shift2
         return x + gate2 * self.down(functional.gelu(self.up(y)))
+
+
+def deepen(head: FlowHead, layers: int, text_layers: int) -> FlowHead:
+    """A copy with more layers, which begin by doing nothing, so that it speaks as before.
+
+    Args:
+        head: Is left as it is.
+        layers: Transformer blocks over the frames, at least as many as the head has.
+        text_layers: Convolutional layers over the letters, likewise.
+
+    Raises:
+        ValueError: The head has more layers.
+    """
+    config = head.config
+    if layers < config.layers or text_layers < config.text_layers:
+        raise ValueError(
+            f'layers, text_layers: {layers}, {text_layers}, expected at least {config.layers}, '
+            f'{config.text_layers}'
+        )
+    deeper = FlowHead(head.vocabulary, replace(config, layers=layers, text_layers=text_layers))
+    deeper.load_state_dict(head.state_dict(), strict=False)
+    adds: list[nn.Module] = []
+    for block in deeper.blocks[config.layers :]:
+        block = cast(_Block, block)
+        adds += [block.attend_self.out, block.attend_memory.out, block.down]
+    for layer in deeper.text.layers[config.text_layers :]:
+        layer = cast(_Mixer, layer)
+        adds += [layer.depthwise, layer.down]
+    for module in adds:
+        for parameter in module.parameters():
+            nn.init.zeros_(parameter)
+    return deeper
+
+
+def _shape(state: dict[str, torch.Tensor]) -> FlowConfig:
+    """The shape that weights are of, but for the number of heads."""
+
+    def count(prefix: str) -> int:
+        return len(
+            {name.split('.')[prefix.count('.')] for name in state if name.startswith(prefix)}
+        )
+
+    return FlowConfig(
+        width=len(state['frame_in.bias']),
+        layers=count('blocks.'),
+        text_layers=count('text.layers.'),
+        word_width=state['text.word.weight'].shape[1],
+        hidden_width=state['hidden_in.weight'].shape[1],
+    )
 
 
 def _waves(time_B: torch.Tensor) -> torch.Tensor:

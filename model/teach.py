@@ -33,6 +33,7 @@ from .interaction_net import InteractionNet
 from .lesson import Lesson, grow_vocabulary
 from .lesson_file import LessonError, read_lesson
 from .losses import compute_losses, to_tensors
+from .precision import training_autocast
 from .session import DEFAULT_CHECKPOINT
 from .taught_scores import score_known, score_lesson, table, write_trials
 from .tokens import Vocabulary
@@ -169,7 +170,7 @@ class Teacher:
             for group in optimiser.param_groups:
                 group['lr'] = rate
         tensors = to_tensors(batch, self.device)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with training_autocast(self.device):
             losses = compute_losses(self.net, tensors, self._boundaries)
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)

@@ -39,6 +39,7 @@ from .losses import (
     to_tensors,
 )
 from .parallel import Ranks
+from .precision import training_autocast
 from .tokens import default_vocabulary
 
 # Gains of the front ends' norms stay fp32 among bf16 values, on purpose.
@@ -211,7 +212,7 @@ class Trainer:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group['lr'] = rate
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+        with training_autocast(self.device):
             if self.config.heard_tokens and self._random.random() < OWN_HEARING:
                 hear_for_itself(self.net, tensors, default_vocabulary().first_word)
             losses = self._model(tensors, heard_weight, sound_weight)

@@ -2,6 +2,8 @@
 """Trains the flow head on word-aligned recordings of the robot's voice.
 
 python -m interaction_node.model.train_flow --data .cache/bank --minutes 60
+
+With --init it goes on from the head of a checkpoint, whose words and scales it keeps.
 """
 
 from __future__ import annotations
@@ -18,9 +20,12 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from interaction_node.model import speech_features as sf
+from interaction_node.model.checkpoint import load_checkpoint
 from interaction_node.model.data.bank import DEFAULT_ROOT
-from interaction_node.model.flow_head import Condition, FlowHead
+from interaction_node.model.flow_head import Condition, FlowHead, deepen
+from interaction_node.model.precision import training_autocast
 from interaction_node.model.speech_lines import Lines, LineSampler, load_lines
+from interaction_node.model.speech_out import SpeechOut
 
 END_WEIGHT = 0.1
 EMA = 0.999
@@ -90,13 +95,23 @@ class Trainer:
         batch: Blocks a step.
         rate: Highest learning rate.
         seed: Decides everything that is drawn.
+        init: What a new training starts from; None for a fresh head.
     """
 
-    def __init__(self, lines: Lines, out: Path, minutes: float, batch: int, rate: float, seed: int):
+    def __init__(
+        self,
+        lines: Lines,
+        out: Path,
+        minutes: float,
+        batch: int,
+        rate: float,
+        seed: int,
+        init: FlowHead | None = None,
+    ):
         torch.manual_seed(seed)
         self.out, self.budget_s, self.rate = out, minutes * 60, rate
         saved = torch.load(out, weights_only=True) if out.exists() else None
-        self.head = FlowHead.from_state(saved['head']) if saved else _new_head(lines)
+        self.head = FlowHead.from_state(saved['head']) if saved else init or _new_head(lines)
         self.average = copy.deepcopy(self.head).requires_grad_(False)
         decay = [p for p in self.head.parameters() if p.ndim > 1]
         plain = [p for p in self.head.parameters() if p.ndim < 2]
@@ -133,7 +148,7 @@ class Trainer:
             group['lr'] = rate
         batch, before = self.sampler.draw()
         batch['past_BPF'] = self.head.normalise(batch['past_BPF'])
-        with torch.autocast('cpu', torch.bfloat16):
+        with training_autocast('cpu'):
             if progress > 0.3 and self.step % 2:
                 before['past_BPF'] = self.head.normalise(before['past_BPF'])
                 made = replay(self.average, before, self.generator)
@@ -178,6 +193,13 @@ def _new_head(lines: Lines) -> FlowHead:
     return head
 
 
+def _shipped_head(checkpoint: Path, layers: int | None, text_layers: int | None) -> FlowHead:
+    """The head of a checkpoint, made deeper where more layers are wanted."""
+    head = SpeechOut.from_state(load_checkpoint(checkpoint)[2]).head.train().requires_grad_(True)
+    config = head.config
+    return deepen(head, layers or config.layers, text_layers or config.text_layers)
+
+
 def main(args: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -187,9 +209,18 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument('--batch', type=int, default=64)
     parser.add_argument('--rate', type=float, default=1.5e-3)
     parser.add_argument('--seed', type=int, default=1)
+    parser.add_argument('--init', type=Path, help='checkpoint whose head it starts from')
+    parser.add_argument('--layers', type=int, help='with --init: layers over the frames')
+    parser.add_argument('--text-layers', type=int, help='with --init: layers over the letters')
     given = parser.parse_args(args)
+    init = None
+    if given.init:
+        try:
+            init = _shipped_head(given.init, given.layers, given.text_layers)
+        except ValueError as error:
+            parser.error(str(error))
     lines = load_lines(given.data, cache=given.out.with_name('lines.pt'))
-    Trainer(lines, given.out, given.minutes, given.batch, given.rate, given.seed).run()
+    Trainer(lines, given.out, given.minutes, given.batch, given.rate, given.seed, init).run()
 
 
 if __name__ == '__main__':

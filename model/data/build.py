@@ -54,6 +54,7 @@ _UNSEEN_SHARE, _TRIES = 0.6, 50
 _LONGEST_PLANS = {'espeak': 256, 'hibari': 384}
 _ROBOT_TAKES = {'robot_number': 2, 'robot_fixed': 3, 'robot_see': 1, 'answer_word': 1}
 _ROBOT_OPEN = {'train': 1500, 'val': 60, 'test': 120}
+_ROBOT_MORE = 1500
 
 
 def plan(voice: Voice, seed: int, kinds: Sequence[str] = ('*',)) -> list[Phrase]:
@@ -67,7 +68,8 @@ def plan(voice: Voice, seed: int, kinds: Sequence[str] = ('*',)) -> list[Phrase]
     """
     rng = Random(f'plan/{voice.key}/{seed}')
     if voice.split == 'robot':
-        return _robot_plan(rng)
+        course = _robot_plan(rng) if seed == 0 else _robot_sentences(rng)
+        return [p for p in course if any(fnmatch(p.kind, pattern) for pattern in kinds)]
     share = 1.0 if voice.split == 'train' else _HELD_OUT_SHARE
     phrases: list[Phrase] = []
     courses = ((_FIRST_TAKES, _FIRST_DRAWS), (_TAKES, _DRAWS))
@@ -131,6 +133,15 @@ def _robot_plan(rng: Random) -> list[Phrase]:
                 later.append(phrase)
     rng.shuffle(later)
     return first + later
+
+
+def _robot_sentences(rng: Random) -> list[Phrase]:
+    """More sentences to learn to speak from: its own, and as many in all words of English."""
+    own = {p.text: p for p in (sample('robot_open', rng, 'train') for _ in range(2 * _ROBOT_MORE))}
+    phrases = [p for p in own.values() if p.split == 'train'][:_ROBOT_MORE]
+    phrases += [open_talk.open_talk(rng, 'train') for _ in range(_ROBOT_MORE)]
+    rng.shuffle(phrases)
+    return phrases
 
 
 def build_bank(
