@@ -36,7 +36,6 @@ test: setup  ## run all tests
 	  OMP_NUM_THREADS=1 $(RUN) -m pytest tests --timeout $(TEST_TIMEOUT_S) --last-failed $(ARGS); }
 
 eval: setup  ## score the model on stand-in test sets
-	@test -e .cache/bank/test || $(RUN) -m interaction_node.model.data.pack unpack
 	@scripts/fetch_human_speech.sh || true
 	$(RUN) -m interaction_node.model.evaluation.run $(ARGS)
 

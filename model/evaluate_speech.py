@@ -22,7 +22,9 @@ from tqdm import tqdm
 
 from interaction_node.model import speech_features as sf
 from interaction_node.model.checkpoint import load_checkpoint
+from interaction_node.model.data import open_talk
 from interaction_node.model.data.bank import DEFAULT_ROOT, Bank
+from interaction_node.model.data.pack import shipped_bank
 from interaction_node.model.open_voice import OpenVoice
 from interaction_node.model.session import DEFAULT_CHECKPOINT
 from interaction_node.model.speech_out import SamplerConfig, SpeechOut
@@ -73,7 +75,8 @@ class Sample:
 def samples(roots: list[Path], count: int) -> Iterator[Sample]:
     """Evenly spread recordings of each kind; of composed sentences only those never trained on."""
     clips = [clip for root in roots for clip in Bank.load(root, 'robot') if clip.aligned]
-    for kind in sorted({clip.kind for clip in clips}):
+    # Sentences in all words of English are there to learn from; `unseen` has those that are judged.
+    for kind in sorted({clip.kind for clip in clips} - {open_talk.KIND}):
         chosen = {
             clip.text: clip
             for clip in clips
@@ -133,7 +136,12 @@ def mel_distance_db(made: np.ndarray, true: np.ndarray) -> float:
 def main(args: list[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data', type=Path, nargs='+', default=[DEFAULT_ROOT])
+    parser.add_argument(
+        '--data',
+        type=Path,
+        nargs='+',
+        help=f'phrase banks (default: {DEFAULT_ROOT}, else the clips that come along)',
+    )
     parser.add_argument('--checkpoint', type=Path, default=DEFAULT_CHECKPOINT)
     parser.add_argument('--output', type=Path, default=Path('out/speech'))
     parser.add_argument('--count', type=int, default=30, help='recordings of each kind')
@@ -151,7 +159,8 @@ def main(args: list[str] | None = None) -> None:
     for name in ('source', 'vocoded', 'flow'):
         (given.output / name).mkdir(parents=True, exist_ok=True)
     voice = OpenVoice()
-    chosen = [*samples(given.data, given.count), *(unseen(voice) if voice.engine else ())]
+    own = [DEFAULT_ROOT] if (DEFAULT_ROOT / 'robot').is_dir() else [shipped_bank()]
+    chosen = [*samples(given.data or own, given.count), *(unseen(voice) if voice.engine else ())]
     for sample in tqdm(chosen, desc='speaking', unit='phrase'):
         texts[sample.name] = {'text': sample.text, 'kind': sample.kind}
         flow, cost_s, late = render(speech, sample, len(texts))

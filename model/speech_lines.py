@@ -98,11 +98,11 @@ class LineSampler:
         self._ids = speech_text.word_ids(vocabulary)
         self._rng = np.random.default_rng(seed)
         self._silence = sf.silence_frame()
-        # Every kind of phrase counts the square root of its length in all.
+        # A kind of phrase counts the cube root of its length in all: numbers are short and matter.
         weight = np.array([len(line.features_TF) + 20.0 for line in self._lines])
         kinds = np.array([line.kind for line in self._lines])
         for kind in set(kinds):
-            weight[kinds == kind] /= np.sqrt(weight[kinds == kind].sum())
+            weight[kinds == kind] /= weight[kinds == kind].sum() ** (2 / 3)
         self._weight = np.cumsum(weight / weight.sum())
 
     def draw(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

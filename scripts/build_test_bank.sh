@@ -19,4 +19,4 @@ trap 'kill %1 2> /dev/null || true' EXIT
 "${BUILD[@]}" --engines kokoro --voices 'kokoro-n*'
 wait %1
 .venv-data/bin/python -m model.data.bank --root "$BANK" backgrounds
-.venv/bin/python -m interaction_node.model.data.pack pack --bank "$BANK"
+.venv/bin/python -m interaction_node.model.data.pack --bank "$BANK"

@@ -11,6 +11,5 @@ readonly OUTPUT=out/speech
 [ -x "$VENV/bin/python" ] || "${PYTHON:-python3}" -m venv "$VENV"
 echo 'judge_voice: the recognisers'
 "$VENV/bin/pip" install -q --disable-pip-version-check -r requirements/judge.txt
-test -e .cache/bank/robot || .venv/bin/python -m interaction_node.model.data.pack unpack
 .venv/bin/python -m interaction_node.model.evaluate_speech --output "$OUTPUT" "$@"
 PYTHONPATH="$PWD" "$VENV/bin/python" benchmarks/judge_speech.py "$OUTPUT"/{source,vocoded,flow} --output "$OUTPUT/scores.json"

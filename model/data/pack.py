@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clips of the phrase bank as two files that can be shipped: Opus, and what is said in it.
 
-`python -m interaction_node.model.data.pack unpack` makes the bank of the test voices from what the
-repository holds, so that everybody scores a model on the same clips and needs no speech engines.
-`pack` writes these files from a bank that scripts/build_test_bank.sh has made.
+The bank of the test voices is made from what the repository holds, apart from any other bank, so
+that everybody scores a model on the same clips and needs no speech engines. Run as a program, this
+writes these files from a bank that scripts/build_test_bank.sh has made.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import soundfile
 from .bank import DEFAULT_ROOT, SAMPLE_RATE_HZ, Clip, read_shard, write_shard
 
 SHIPPED = Path('benchmarks/test_voices')
+UNPACKED = Path('.cache/test_voices')
 SOUND, FACTS = 'clips.opus', 'clips.json.gz'
 # Silence between two clips, so that a codec doesn't smear one into the next.
 _GAP = SAMPLE_RATE_HZ // 25
@@ -101,6 +102,23 @@ def unpack(folder: Path, root: Path) -> int:
     return len(lengths)
 
 
+def shipped_bank(folder: Path = SHIPPED, root: Path = UNPACKED) -> Path:
+    """The bank of the clips that come along, which is made at the first call.
+
+    Args:
+        folder: Where the packed files are.
+        root: Folder of the bank.
+
+    Raises:
+        ValueError: The packed files are missing, or don't belong together.
+    """
+    whole = root / 'whole'
+    if not whole.exists():
+        unpack(folder, root)
+        whole.touch()
+    return root
+
+
 def _facts(clip: Clip) -> dict[str, Any]:
     facts = {field.name: getattr(clip, field.name) for field in dataclasses.fields(clip)}
     return {'samples': len(facts.pop('audio'))} | facts
@@ -116,18 +134,14 @@ def _write_sound(path: Path, samples: np.ndarray) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('what', choices=['pack', 'unpack'])
     parser.add_argument('--bank', type=Path, default=DEFAULT_ROOT, help='default: %(default)s')
     parser.add_argument('--folder', type=Path, default=SHIPPED, help='default: %(default)s')
     options = parser.parse_args(arguments)
     try:
-        if options.what == 'pack':
-            count = pack(options.bank, options.folder)
-        else:
-            count = unpack(options.folder, options.bank)
+        count = pack(options.bank, options.folder)
     except ValueError as error:
-        parser.exit(1, f'{options.what}: {error}\n')
-    print(f'{options.what}: {count} clips')
+        parser.exit(1, f'pack: {error}\n')
+    print(f'pack: {count} clips')
 
 
 if __name__ == '__main__':

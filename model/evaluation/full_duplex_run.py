@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from .. import metrics
+from ..data.pack import shipped_bank
 from ..interface import TURN_SAMPLES
 from . import overlap, report, turn_taking
 from .full_duplex_bench import BenchSample, read, read_output, write, write_output
@@ -110,12 +111,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add('--model', default='', help='as in make eval')
     add('--score-only', action='store_true', help='score what output.json files say already')
     add('--write', action='store_true', help='write our stand-in sets to --data first')
-    add('--bank', type=Path, default=Path('.cache/bank'), help='phrase bank, for --write')
+    add('--bank', type=Path, help='phrase bank, for --write; default: the clips that come along')
     add('--limit', type=int, help='samples of each set, for --write; default: all')
     options = parser.parse_args(arguments)
     try:
         if options.write:
-            export(Studio(options.bank), options.data, options.limit)
+            export(Studio(options.bank or shipped_bank()), options.data, options.limit)
         if not options.score_only:
             respond(load_model(options.model), options.data)
         scores = score(list(judge(options.data)))

@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from ..data.bank import DEFAULT_ROOT
+from ..data.pack import shipped_bank
 from ..session import DEFAULT_CHECKPOINT
 from . import (
     acting,
@@ -144,6 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun = time.monotonic()
     judged: list[dict] = []
     try:
+        options.bank = options.bank or (shipped_bank() if options.split == 'test' else DEFAULT_ROOT)
         studio = Studio(options.bank, options.seed, options.split)
         jobs = jobs_of(_possible(options.sets, studio), options.quick, options.samples)
         model = _rounded(options) if options.int8 else options.model
@@ -204,7 +207,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f'default: all of {", ".join(SETS)}',
     )
     add('--quick', action='store_true', help='a few samples of each: a smoke run, no scores')
-    add('--bank', type=Path, default=Path('.cache/bank'), help='phrase bank (default: %(default)s)')
+    add(
+        '--bank',
+        type=Path,
+        help=f'phrase bank (default: the clips that come along; with --split val: {DEFAULT_ROOT})',
+    )
     add('--workers', type=int, default=2, help='processes (default: %(default)s)')
     add('--split', default='test', choices=['test', 'val'], help='val: while a model is trained')
     add('--samples', type=int, help='at most so many of each set: a quicker look')

@@ -35,6 +35,19 @@ def test_examples_become_sentences_of_their_split():
         assert not any(refused in text for text in texts)
 
 
+@pytest.mark.usefixtures('wordnet')
+def test_the_robot_learns_to_speak_from_further_sentences_too():
+    robot = find_voice('piper-joe')
+    more = plan(robot, seed=1)
+    kinds = {phrase.kind for phrase in more}
+    assert kinds == {'robot_open', 'open_talk'}
+    assert all(phrase.split == 'train' for phrase in more)
+    before = {phrase.text for phrase in plan(robot, seed=0)}
+    new = {phrase.text for phrase in more if phrase.kind == 'robot_open'} - before
+    assert len(new) > 1_000
+    assert {phrase.kind for phrase in plan(robot, 1, ['open_*'])} == {'open_talk'}
+
+
 def test_a_missing_wordnet_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(open_talk, 'WORDNET', tmp_path)
     open_talk._sentences.cache_clear()

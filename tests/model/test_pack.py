@@ -8,7 +8,16 @@ import pytest
 from burst_bank import write_burst_bank
 
 from interaction_node.model.data.bank import Bank, read_shard
-from interaction_node.model.data.pack import FACTS, SHIPPED, SOUND, is_for_tests, main, pack, unpack
+from interaction_node.model.data.pack import (
+    FACTS,
+    SHIPPED,
+    SOUND,
+    is_for_tests,
+    main,
+    pack,
+    shipped_bank,
+    unpack,
+)
 from interaction_node.model.data.phrases import SHARED
 from interaction_node.model.data.voices import VOICES
 
@@ -70,8 +79,19 @@ def test_what_is_missing_or_does_not_fit_is_named(bank, tmp_path, capsys):
     with pytest.raises(ValueError, match='do not belong together'):
         unpack(tmp_path / 'all', tmp_path / 'bank')
     with pytest.raises(SystemExit, match='1'):
-        main(['unpack', '--folder', str(tmp_path / 'nowhere'), '--bank', str(tmp_path / 'bank')])
-    assert 'unpack: folder:' in capsys.readouterr().err
+        main(['--folder', str(tmp_path / 'nowhere'), '--bank', str(tmp_path / 'none')])
+    assert 'pack: root:' in capsys.readouterr().err
+
+
+def test_the_bank_of_shipped_clips_is_made_once_and_again_if_that_was_cut_short(bank, tmp_path):
+    pack(bank, tmp_path / 'packed', lambda clip: clip.split == 'train')
+    root = shipped_bank(tmp_path / 'packed', tmp_path / 'bank')
+    shards = sorted(root.glob('train/*.npz'))
+    assert shards
+    shards[0].unlink()
+    assert not shipped_bank(tmp_path / 'packed', root).joinpath('train', shards[0].name).exists()
+    (root / 'whole').unlink()
+    assert shipped_bank(tmp_path / 'packed', root).joinpath('train', shards[0].name).exists()
 
 
 def test_the_shipped_clips_are_of_test_voices_and_of_phrases_that_are_not_trained(tmp_path):
