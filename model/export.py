@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 import torch
@@ -38,6 +39,7 @@ def export(
     output: Path,
     preset_name: str = 'nano',
     last: bool = False,
+    silence_bias: float | None = None,
 ) -> dict:
     """Writes a checkpoint.
 
@@ -48,6 +50,7 @@ def export(
         output: File to write.
         preset_name: Preset that was trained.
         last: The last weights instead of their average.
+        silence_bias: See `NetConfig`; None leaves it as it is.
 
     Returns:
         The notes that were stored with it.
@@ -62,6 +65,8 @@ def export(
         net.load_state_dict(state['net' if last else 'average'])
         notes = {'steps': state['step'], 'trained_s': round(state['trained_s'])}
         extra = _voice(speech) if speech else None
+    if silence_bias is not None:
+        net.config = dataclasses.replace(net.config, silence_bias=silence_bias)
     save_checkpoint(output, net, vocabulary, extra, notes)
     return notes
 
@@ -94,11 +99,18 @@ def main() -> None:
         help='the last weights instead of their average, which reaches back a thousand steps: '
         'after a short run whose rate has decayed',
     )
+    parser.add_argument(
+        '--silence-bias',
+        type=float,
+        help='added to the score of silence where the model decides; above 0 it keeps '
+        'still when in doubt (default: as it is)',
+    )
     parser.add_argument('--output', type=Path, default=DEFAULT_CHECKPOINT)
     parser.add_argument('--preset', default='nano')
     options = parser.parse_args()
     speech = None if options.silent else options.speech
-    print(export(options.train, speech, options.output, options.preset, options.last))
+    shape = (options.preset, options.last, options.silence_bias)
+    print(export(options.train, speech, options.output, *shape))
 
 
 if __name__ == '__main__':

@@ -39,15 +39,15 @@ class Heads:
     Args:
         net: Has the transcript head.
         decoder: Has the output head.
-        never_V: (V,) added to the scores, -inf for what is never said.
+        bias_V: (V,) added to the scores of the output head, -inf for what is never said.
         at_once: Both heads for every hidden state, as one graph and in one copy to the host: for a
             GPU, where each wait costs more than a head. Otherwise what is not asked for is not
             worked out.
     """
 
-    def __init__(self, net: InteractionNet, decoder: Decoder, never_V: Tensor, at_once: bool):
-        self.net, self.decoder, self.never_V = net, decoder, never_V
-        h_1D = never_V.new_zeros(1, net.config.transformer.width)
+    def __init__(self, net: InteractionNet, decoder: Decoder, bias_V: Tensor, at_once: bool):
+        self.net, self.decoder, self.bias_V = net, decoder, bias_V
+        h_1D = bias_V.new_zeros(1, net.config.transformer.width)
         self._both = Captured(self._read_both, h_1D) if at_once else None
 
     def read(self, h_D: Tensor) -> Reading:
@@ -59,7 +59,7 @@ class Heads:
     def _read_both(self, h_1D: Tensor) -> Tensor:
         """(S + 2,) fp32: transcript slots, next token, its probability."""
         heard_S = self.net.hear(h_1D)[0].argmax(-1)
-        logits_1V = self.decoder.logits(h_1D) + self.never_V
+        logits_1V = self.decoder.logits(h_1D) + self.bias_V
         # Tokens are whole numbers that fp32 holds.
         parts = (heard_S, logits_1V.argmax(-1), logits_1V.softmax(-1).amax(-1))
         return torch.cat([part.float() for part in parts])
@@ -85,7 +85,7 @@ class _Apart:
 
     @cached_property
     def _scores(self) -> Tensor:
-        return self._heads.decoder.logits(self._h_1D)[0] + self._heads.never_V
+        return self._heads.decoder.logits(self._h_1D)[0] + self._heads.bias_V
 
 
 class _Together:

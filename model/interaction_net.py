@@ -39,6 +39,8 @@ class NetConfig:
         heard_slots: Words that may end in one micro-turn.
         video_hidden: Hidden width of the patch encoder; 0 for a network without eyes.
         video_patches: Rows and columns of 40x40 patches.
+        silence_bias: Added to the score of `<silent>` where a session decides; above 0 it keeps
+            still when in doubt.
     """
 
     transformer: TransformerConfig
@@ -56,6 +58,7 @@ class NetConfig:
     ear_sounds: int = 0
     heard_tokens: bool = False
     mark_turns: int = 0
+    silence_bias: float = 0.0
 
 
 class AudioFrontEnd(nn.Module):

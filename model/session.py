@@ -74,12 +74,13 @@ class Session:
         self._user_mel, self._own_mel = MelStream(), MelStream()
         self._silence = [each.detach().clone() for each in self._net.silence(1)]
         self._hearing = [each.clone() for each in self._silence]
-        never = torch.zeros(len(vocabulary), device=self.device)
+        bias_V = torch.zeros(len(vocabulary), device=self.device)
         banned = [token for token in _NEVER_OUT if token in vocabulary.ids]
-        never[[vocabulary[token] for token in banned]] = float('-inf')
-        self._never_V = never
+        bias_V[[vocabulary[token] for token in banned]] = float('-inf')
+        bias_V[vocabulary['<silent>']] = net.config.silence_bias
+        self._bias_V = bias_V
         at_once = self.device.type == 'cuda'
-        self._heads = Heads(self._net, self._decoder, never, at_once)
+        self._heads = Heads(self._net, self._decoder, bias_V, at_once)
         self._graphs = self._capture() if can_branch(self.device) else None
         self._boundaries = (vocabulary['<silent>'], vocabulary['<speak>'])
         config = net.config.transformer
@@ -94,7 +95,7 @@ class Session:
         if not isinstance(decoder, FusedDecoder) or not net.config.heard_tokens:
             return None
         state = cast(FusedState, self._state)
-        args = (state, self._hearing, self._never_V, self._vocabulary, MAX_OUT)
+        args = (state, self._hearing, self._bias_V, self._vocabulary, MAX_OUT)
         return TurnGraphs(net, decoder, *args)
 
     def reset(self) -> None:

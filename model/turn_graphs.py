@@ -39,7 +39,7 @@ class TurnGraphs:
         decoder: Its transformer.
         state: Memory of the session; forgets everything here.
         hearing: What was heard before, as from `net.silence(1)`; to be set to silence afterwards.
-        never_V: (V,) added to the scores, -inf for what is never said.
+        bias_V: (V,) added to the scores of the output head, -inf for what is never said.
         vocabulary: Tokens of the network.
         most_out: Most tokens that are decided in a micro-turn.
     """
@@ -50,13 +50,13 @@ class TurnGraphs:
         decoder: FusedDecoder,
         state: FusedState,
         hearing: Sequence[Tensor],
-        never_V: Tensor,
+        bias_V: Tensor,
         vocabulary: Vocabulary,
         most_out: int,
     ):
         self._net, self._decoder, self._state, self._hearing = net, decoder, state, hearing
-        self._never_V, self._most_out = never_V, most_out
-        device, ids = never_V.device, vocabulary.ids
+        self._bias_V, self._most_out = bias_V, most_out
+        device, ids = bias_V.device, vocabulary.ids
         self._is_word = [vocabulary.is_word(token) for token in range(len(vocabulary))]
         self._is_word_V = torch.tensor(self._is_word, device=device)
         self._boundaries = (ids['<silent>'], ids['<speak>'])
@@ -95,7 +95,7 @@ class TurnGraphs:
             percept: What was perceived; pictures are left out by a network without eyes.
         """
         seen = percept.frames_2HWC is not None and True in self._reads
-        device, before = self._never_V.device, self._state.appended
+        device, before = self._bias_V.device, self._state.appended
         moment_X = self._reads[seen](put(torch.from_numpy(_packed(percept, seen)), device))
         self._state.appended = before + 1 + len(self._behind[seen])
         most = self._state.max_append
@@ -169,7 +169,7 @@ class TurnGraphs:
         self._choose(last_1D, token_1, share_1)
 
     def _choose(self, last_1D: Tensor, token_1: Tensor, share_1: Tensor) -> None:
-        logits_1V = self._decoder.logits(last_1D) + self._never_V
+        logits_1V = self._decoder.logits(last_1D) + self._bias_V
         token_1.copy_(logits_1V.argmax(-1))
         share_1.copy_(logits_1V.softmax(-1).amax(-1))
 

@@ -68,7 +68,7 @@ def test_nothing_but_what_is_read_leaves_the_device(device, monkeypatch):
         speech._flow = FlowSampler(head, 2, meta)
         decoder = FusedDecoder(FusedTransformer(net.transformer))
         session = Session(net, vocabulary, Voice(speech, OpenVoice()), meta, decoder)
-        session._heads = Heads(net, decoder, session._never_V, at_once=True)
+        session._heads = Heads(net, decoder, session._bias_V, at_once=True)
         lines = {0: (TextInput(Role.USER, 'go red ' * 10),)}
         result = session.step(noise(1, lines=lines)[0])
     # Four are read, then 'go', the line in two passes, and the words that are said.

@@ -33,6 +33,9 @@ def test_a_new_head_joins_the_network_and_vocoder_of_a_checkpoint(shipped, tmp_p
     assert words.tokens == WORDS.tokens
     for name, tensor in net.state_dict().items():
         assert torch.equal(tensor, before.state_dict()[name])
+    assert net.config.silence_bias == 0
+    export(tmp_path / 'out', tmp_path / 'out', tmp_path / 'calm', silence_bias=1.5)
+    assert load_checkpoint(tmp_path / 'calm')[0].config.silence_bias == 1.5
     speech = SpeechOut.from_state(tensors)
     assert speech.knows('now') and len(speech.head.blocks) == 4
     vocoder = [name for name in tensors if name.startswith('vocoder.')]

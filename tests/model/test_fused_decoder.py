@@ -58,7 +58,7 @@ def as_on_a_gpu(net, dtype=torch.float32):
     """A session with the decoder, and with the heads, of a GPU."""
     decoder = FusedDecoder(FusedTransformer(net.transformer, dtype))
     session = Session(net, Vocabulary(WORDS), Voice(None, OpenVoice()), 'cpu', decoder)
-    session._heads = Heads(net, decoder, session._never_V, at_once=True)
+    session._heads = Heads(net, decoder, session._bias_V, at_once=True)
     return session
 
 
@@ -119,7 +119,7 @@ def test_where_too_much_is_said_the_turn_ends_in_silence(branches):
     net, plain = hearing_net()
     fused, ids = as_on_a_gpu(net), [plain._vocabulary[name] for name in ('<silent>', '<speak>')]
     for session in (plain, fused):
-        session._never_V[ids] = float('-inf')
+        session._bias_V[ids] = float('-inf')
     for turn in noise(2):
         expected, found = plain.step(turn), fused.step(turn)
         assert bits(found)[0] == bits(expected)[0]
@@ -150,9 +150,9 @@ def test_the_host_waits_once_a_token_and_once_for_what_was_read(waits):
 def test_heads_say_the_same_together_and_apart():
     net = small_session()._net
     decoder = PlainDecoder(net.transformer)
-    never_V = torch.zeros(net.config.transformer.vocab)
-    never_V[:5] = float('-inf')
-    together, apart = (Heads(net, decoder, never_V, at_once) for at_once in (True, False))
+    bias_V = torch.zeros(net.config.transformer.vocab)
+    bias_V[:5] = float('-inf')
+    together, apart = (Heads(net, decoder, bias_V, at_once) for at_once in (True, False))
     with torch.inference_mode():
         for h_D in torch.randn(20, net.config.transformer.width):
             one, other = together.read(h_D), apart.read(h_D)

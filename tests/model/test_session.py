@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A session is the trained network, stepped: same decisions, repeatable, of constant size."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -139,7 +141,7 @@ def test_stepping_equals_teacher_forcing(net, vocabulary, frames):
     asked = torch.from_numpy(batch.label_BT[0]) >= 0
     wanted = torch.from_numpy(batch.label_BT[0])[asked]
     chosen = logits[asked].gather(1, wanted[:, None])[:, 0]
-    allowed = logits[asked] + session_of(net, vocabulary)._never_V
+    allowed = logits[asked] + session_of(net, vocabulary)._bias_V
     # Where a micro-turn was cut off after MAX_OUT tokens, its boundary was not chosen.
     free = [i > 0 or len(said) < MAX_OUT for said in tokens for i in range(len(said), -1, -1)]
     free = torch.tensor(free)
@@ -155,6 +157,14 @@ def test_a_session_is_repeatable_bit_for_bit(net, vocabulary):
     session.reset()
     assert live(session, turns)[1:] == first
     assert live(session_of(net, vocabulary), turns)[1:] == first
+
+
+@pytest.mark.parametrize(('bias', 'speaks'), [(-1e4, True), (0.0, True), (1e4, False)])
+def test_a_bias_towards_silence_decides_when_in_doubt(net, vocabulary, bias, speaks):
+    net.config = dataclasses.replace(net.config, silence_bias=bias)
+    session = session_of(net, vocabulary)
+    results = [session.step(turn) for turn in micro_turns(30)]
+    assert any(result.control != 'silent' for result in results) == speaks
 
 
 def test_memory_does_not_grow(net, vocabulary):
