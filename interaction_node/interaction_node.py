@@ -8,6 +8,7 @@ cancel_plan; serves ~/interrupt, ~/reset and ~/mute.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Sequence
@@ -110,6 +111,9 @@ class InteractionNode(LifecycleNode):
             self._errors.error('load', message)
             return _FAILURE
         self._errors.resolve('load')
+        # To look through all that was loaded for garbage would take longer than a micro-turn.
+        gc.collect()
+        gc.freeze()
         found = self._memory.found if self._memory else ''
         self.get_logger().info(
             f'model ready after {time.monotonic() - start_s:.1f} s'
@@ -251,6 +255,7 @@ class InteractionNode(LifecycleNode):
         if self._model is not None:
             close_model(self._model)
             self._model = None
+            gc.unfreeze()
 
     def _check_inputs(self) -> None:
         if self._session is not None:
