@@ -18,7 +18,12 @@ def training_autocast(device: torch.device | str) -> torch.autocast:
         device: Where the step runs.
     """
     kind = torch.device(device).type
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=kind != 'cpu' or _cpu_has_bf16())
+    return torch.autocast(kind, dtype=torch.bfloat16, enabled=has_bf16(device))
+
+
+def has_bf16(device: torch.device | str) -> bool:
+    """Whether a device has instructions for bf16; GPUs do."""
+    return torch.device(device).type != 'cpu' or _cpu_has_bf16()
 
 
 @functools.cache

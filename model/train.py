@@ -38,6 +38,7 @@ from .losses import (
     compute_losses,
     to_tensors,
 )
+from .muon import Muon
 from .parallel import Ranks
 from .precision import training_autocast
 from .tokens import default_vocabulary
@@ -93,7 +94,7 @@ def build_optimisers(net: InteractionNet, rate: float) -> list[torch.optim.Optim
             (hidden if _MUON.search(name) else others).append(parameter)
     groups = [{'params': others, 'weight_decay': 0.05}, {'params': vectors, 'weight_decay': 0.0}]
     return [
-        torch.optim.Muon(hidden, lr=rate, weight_decay=0.05, adjust_lr_fn='match_rms_adamw'),
+        Muon(hidden, rate, weight_decay=0.05),
         torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98)),
     ]
 
