@@ -41,9 +41,9 @@ class FlowConfig:
     """
 
     width: int = 192
-    layers: int = 3
+    layers: int = 4
     heads: int = 4
-    text_layers: int = 2
+    text_layers: int = 4
     word_width: int = 64
     hidden_width: int = 256
 

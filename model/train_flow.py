@@ -22,7 +22,7 @@ from tqdm import tqdm
 from interaction_node.model import speech_features as sf
 from interaction_node.model.checkpoint import load_checkpoint
 from interaction_node.model.data.bank import DEFAULT_ROOT
-from interaction_node.model.flow_head import Condition, FlowHead, deepen
+from interaction_node.model.flow_head import Condition, FlowConfig, FlowHead, deepen
 from interaction_node.model.precision import training_autocast
 from interaction_node.model.speech_lines import Lines, LineSampler, load_lines
 from interaction_node.model.speech_out import SpeechOut
@@ -193,11 +193,12 @@ def _new_head(lines: Lines) -> FlowHead:
     return head
 
 
-def _shipped_head(checkpoint: Path, layers: int | None, text_layers: int | None) -> FlowHead:
-    """The head of a checkpoint, made deeper where more layers are wanted."""
-    head = SpeechOut.from_state(load_checkpoint(checkpoint)[2]).head.train().requires_grad_(True)
-    config = head.config
-    return deepen(head, layers or config.layers, text_layers or config.text_layers)
+def _shipped_head(checkpoint: Path) -> FlowHead:
+    """The head of a checkpoint, with more layers where a new one has more."""
+    head = SpeechOut.from_state(load_checkpoint(checkpoint)[2]).head
+    now, new = head.config, FlowConfig()
+    deeper = deepen(head, max(now.layers, new.layers), max(now.text_layers, new.text_layers))
+    return deeper.train()
 
 
 def main(args: list[str] | None = None) -> None:
@@ -210,13 +211,11 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument('--rate', type=float, default=1.5e-3)
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--init', type=Path, help='checkpoint whose head it starts from')
-    parser.add_argument('--layers', type=int, help='with --init: layers over the frames')
-    parser.add_argument('--text-layers', type=int, help='with --init: layers over the letters')
     given = parser.parse_args(args)
     init = None
     if given.init:
         try:
-            init = _shipped_head(given.init, given.layers, given.text_layers)
+            init = _shipped_head(given.init)
         except ValueError as error:
             parser.error(str(error))
     lines = load_lines(given.data, cache=given.out.with_name('lines.pt'))

@@ -8,9 +8,10 @@ import torch
 from interaction_node.model import speech_features as sf
 from interaction_node.model import speech_text
 from interaction_node.model.flow_head import PAST_FRAMES, FlowConfig, FlowHead, deepen
+from interaction_node.model.session import DEFAULT_CHECKPOINT
 from interaction_node.model.speech_lines import Line, Lines, LineSampler
 from interaction_node.model.speech_out import SamplerConfig, SpeechOut
-from interaction_node.model.train_flow import Trainer
+from interaction_node.model.train_flow import Trainer, _shipped_head
 from interaction_node.model.vocoder import Vocoder
 
 WORDS = ['one', 'seven', 'x-ray', "you're", 'okay']
@@ -129,11 +130,17 @@ def test_a_deeper_head_speaks_as_before_and_keeps_its_shape_in_a_file():
         deepen(deeper, 2, 2)
 
 
+def test_training_goes_on_from_the_head_of_a_checkpoint():
+    head = _shipped_head(DEFAULT_CHECKPOINT)
+    assert head.config == FlowConfig() and 'okay' in head.vocabulary
+    assert all(parameter.requires_grad for parameter in head.parameters())
+
+
 def test_sizes(speech):
     modules = (speech.head, speech.vocoder)
-    assert sum(p.numel() for m in modules for p in m.parameters()) < 2.8e6
+    assert sum(p.numel() for m in modules for p in m.parameters()) < 3.5e6
     size = sum(t.numel() * t.element_size() for t in speech.state_dict().values())
-    assert size < 6e6
+    assert size < 7.5e6
 
 
 def test_letters_name_the_newest_words_and_their_ages():
