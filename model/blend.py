@@ -51,8 +51,9 @@ def blend(before: Path, after: Path, output: Path, share: float = 0.5) -> dict:
 def _shape(config: NetConfig) -> NetConfig:
     """A shape, however far it looks back, and whatever its ear and its silence."""
     decoder = dataclasses.replace(config.transformer, full_window=None)
-    ear = {'ear_blocks': 0, 'ear_width': 0, 'ear_sounds': 0}
-    return dataclasses.replace(config, transformer=decoder, silence_bias=0.0, **ear)
+    return dataclasses.replace(
+        config, transformer=decoder, ear_blocks=0, ear_width=0, ear_sounds=0, silence_bias=0.0
+    )
 
 
 def _ear_fits(old: NetConfig, new: NetConfig) -> bool:

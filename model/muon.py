@@ -10,7 +10,6 @@ Dims: S matrices of one shape, A and B their sides, A the shorter one.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -34,14 +33,11 @@ class Muon(torch.optim.Muon):
         super().__init__(params, lr, weight_decay, adjust_lr_fn='match_rms_adamw')
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One step, as `torch.optim.Muon.step`."""
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One step, from the gradients that are there."""
         if has_bf16(self.param_groups[0]['params'][0].device):
-            return super().step(closure)
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+            super().step()
+            return
         for group in self.param_groups:
             alike: dict[torch.Size, list[Tensor]] = defaultdict(list)
             for parameter in group['params']:
@@ -49,7 +45,6 @@ class Muon(torch.optim.Muon):
                     alike[parameter.shape].append(parameter)
             for parameters in alike.values():
                 self._move(parameters, group)
-        return loss
 
     def _move(self, parameters: list[Tensor], group: dict) -> None:
         updates = []
