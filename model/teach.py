@@ -24,7 +24,9 @@ from tqdm import tqdm
 
 from .checkpoint import load_checkpoint, save_checkpoint
 from .data import phrases
+from .data.bank import Bank
 from .data.feed import Extra, Feed
+from .data.pack import SHIPPED, unpack
 from .data.scripts import THEMES
 from .data.taught_speech import Job, build, plan, robot_jobs
 from .exercises import Exercise, write_exercises
@@ -94,8 +96,6 @@ def make_speech(options: argparse.Namespace, exercises: Sequence[Exercise], less
 
 
 def _robot_texts(bank: Path) -> set[str]:
-    from .data.bank import Bank
-
     return {clip.text for clip in Bank.load(bank, 'robot')}
 
 
@@ -106,9 +106,17 @@ def _digest(exercises: Sequence[Exercise], jobs: Sequence[Job]) -> str:
 
 
 def make_bank(options: argparse.Namespace) -> None:
-    """Builds a small ordinary bank where there is none, to practise what the robot can already."""
-    if _has_bank(options.bank):
-        return
+    """Builds a small ordinary bank where there is none, to practise what the robot can already.
+
+    Test voices are those that come along, unless the bank has its own.
+    """
+    if not _has_bank(options.bank):
+        _build_bank(options)
+    if options.sessions and not Bank.load(options.bank, 'test').voices:
+        unpack(ROOT / SHIPPED, options.bank, ['test'])
+
+
+def _build_bank(options: argparse.Namespace) -> None:
     print(
         f'{options.bank} has no phrase bank yet: a small one is built, about '
         f'{options.bank_minutes:g} minutes. docs/data.md says how to make a better one.',

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from .bank import DEFAULT_ROOT, SAMPLE_RATE_HZ, Clip, read_shard, write_shard
+from .bank import DEFAULT_ROOT, SAMPLE_RATE_HZ, SPLITS, Clip, read_shard, write_shard
 
 SHIPPED = Path('benchmarks/test_voices')
 UNPACKED = Path('.cache/test_voices')
@@ -68,12 +68,13 @@ def pack(root: Path, folder: Path, wanted: Callable[[Clip], bool] = is_for_tests
     return sum(map(len, shards.values()))
 
 
-def unpack(folder: Path, root: Path) -> int:
+def unpack(folder: Path, root: Path, splits: Sequence[str] = SPLITS) -> int:
     """Makes shards of a bank from what `pack` wrote; those that exist are left as they are.
 
     Args:
         folder: Where the files are.
         root: Folder of the bank.
+        splits: Only shards of these are made.
 
     Returns:
         How many clips there are.
@@ -97,7 +98,7 @@ def unpack(folder: Path, root: Path) -> int:
             facts['words'] = tuple((word, start, end) for word, start, end in facts['words'])
             clips.append(Clip(audio=sound[at : at + samples], **facts))
             at += samples + _GAP
-        if not (root / name).exists():
+        if name.partition('/')[0] in splits and not (root / name).exists():
             write_shard(root / name, clips)
     return len(lengths)
 

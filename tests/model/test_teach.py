@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Teaching a robot its own skills: the file, the sentences, the network, and the whole command."""
 
+import argparse
 import itertools
 import json
 import shutil
@@ -202,6 +203,16 @@ def test_a_trial_of_an_answer_listens_after_the_last_clip():
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(not shutil.which('espeak-ng'), reason='espeak-ng is not installed')
+def test_a_bank_without_test_voices_gets_those_that_come_along(tmp_path):
+    bank = write_burst_bank(tmp_path / 'bank', each=1)
+    robot = sorted((bank / 'robot').iterdir())
+    teach.make_bank(argparse.Namespace(bank=bank, sessions=0))
+    assert not Bank.load(bank, 'test').voices
+    teach.make_bank(argparse.Namespace(bank=bank, sessions=6))
+    assert 'kokoro-af_bella' in Bank.load(bank, 'test').voices
+    assert sorted((bank / 'robot').iterdir()) == robot
+
+
 def test_the_whole_command(tmp_path, vocabulary, capsys):
     """File to checkpoint, with a network of the preset 'tiny', speech and all."""
     net = build_net(preset('tiny', len(vocabulary)))
