@@ -12,6 +12,9 @@ from torch.nn import functional
 
 # Below this, the library multiplies matrices in another order of summation.
 MIN_ROWS = 4
+# Without AVX-512 rows are multiplied in groups of up to six, of which small ones sum in another order.
+_GROUP = 6
+_ROWS_ALIKE = torch.backends.cpu.get_cpu_capability() == 'AVX512'
 # Half of the smallest fp16.
 _SMALLEST = 2.0**-25
 
@@ -42,7 +45,10 @@ class PackedLinear:
     def __call__(self, x_nI: Tensor) -> Tensor:
         """(n, I) to (n, O)."""
         if self.packed:
-            return torch.ops.quantized.linear_dynamic_fp16.default(x_nI, self._weight)
+            rows = len(x_nI)
+            if not _ROWS_ALIKE:
+                x_nI = functional.pad(x_nI, (0, 0, 0, -rows % _GROUP))
+            return torch.ops.quantized.linear_dynamic_fp16.default(x_nI, self._weight)[:rows]
         return functional.linear(x_nI, self._weight)
 
 

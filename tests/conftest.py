@@ -3,6 +3,7 @@
 
 import importlib.util
 import os
+import platform
 import signal
 import sys
 from contextlib import ExitStack
@@ -19,6 +20,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 os.environ.pop('ROS_LOCALHOST_ONLY', None)
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+# Triton's interpreter multiplies with NumPy, whose kernels for newer processors sum a row in an
+# order that depends on where it lies in its tile; a GPU's don't.
+if platform.machine() == 'x86_64':
+    os.environ.setdefault('OPENBLAS_CORETYPE', 'Sandybridge')
 if (Path(sys.prefix) / 'share' / 'duplex_interaction').is_dir():
     prefixes = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
     os.environ['AMENT_PREFIX_PATH'] = os.pathsep.join(

@@ -161,3 +161,13 @@ def test_what_is_not_done_is_refused(changes):
     assert not can_pack(model)
     with pytest.raises(ValueError, match='can not be packed'):
         PackedDecoder(model)
+
+
+@pytest.mark.skipif(not X86, reason='weights are packed on x86 only')
+def test_a_row_of_a_linear_layer_has_the_same_bits_among_any_number_of_others():
+    weight_OI = torch.randn(172, 48).bfloat16().float()
+    linear, x_nI = PackedLinear(weight_OI), torch.randn(150, 48)
+    assert linear.packed
+    expected_nO = linear(x_nI)
+    for count in range(1, 150):
+        assert torch.equal(linear(x_nI[:count]), expected_nO[:count]), count
