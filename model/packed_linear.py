@@ -12,7 +12,7 @@ from torch.nn import functional
 
 # Below this, the library multiplies matrices in another order of summation.
 MIN_ROWS = 4
-# Without AVX-512 rows are multiplied in groups of up to six, of which small ones sum in another order.
+# Without AVX-512 rows are multiplied in groups of up to six; small groups sum in another order.
 _GROUP = 6
 _ROWS_ALIKE = torch.backends.cpu.get_cpu_capability() == 'AVX512'
 # Half of the smallest fp16.
