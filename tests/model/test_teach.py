@@ -200,9 +200,6 @@ def test_a_trial_of_an_answer_listens_after_the_last_clip():
     assert not passes(Puppet([19], [Intent('wave', {})], 'seven'), trial)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-@pytest.mark.skipif(not shutil.which('espeak-ng'), reason='espeak-ng is not installed')
 def test_a_bank_without_test_voices_gets_those_that_come_along(tmp_path):
     bank = write_burst_bank(tmp_path / 'bank', each=1)
     robot = sorted((bank / 'robot').iterdir())
@@ -213,6 +210,9 @@ def test_a_bank_without_test_voices_gets_those_that_come_along(tmp_path):
     assert sorted((bank / 'robot').iterdir()) == robot
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(not shutil.which('espeak-ng'), reason='espeak-ng is not installed')
 def test_the_whole_command(tmp_path, vocabulary, capsys):
     """File to checkpoint, with a network of the preset 'tiny', speech and all."""
     net = build_net(preset('tiny', len(vocabulary)))
