@@ -10,6 +10,7 @@ Legend: B sessions, N micro-turns, T tokens, D width, V vocabulary.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import os
@@ -158,7 +159,9 @@ class Trainer:
 
     def _begin_with(self, checkpoint: Path) -> None:
         net, vocabulary, _, notes = load_checkpoint(checkpoint)
-        if net.config != self.config or vocabulary.tokens != default_vocabulary().tokens:
+        # What a session adds to a score is no matter of shape.
+        shape = dataclasses.replace(net.config, silence_bias=self.config.silence_bias)
+        if shape != self.config or vocabulary.tokens != default_vocabulary().tokens:
             raise ValueError(
                 f'init: {checkpoint} has another shape or vocabulary, expected that of the preset'
             )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainer: in one process, in two, resumed; and its curves."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -161,6 +162,13 @@ def test_the_last_weights_can_be_exported_instead_of_their_average(tmp_path):
         export(tmp_path / 'run', None, tmp_path / 'silent.safetensors', 'tiny', last)
         net, *_ = load_checkpoint(tmp_path / 'silent.safetensors')
         assert net.heard.weight.unique().tolist() == [1 + last]
+
+
+def test_a_run_goes_on_from_a_checkpoint_that_leans_towards_silence(tmp_path):
+    leaning = dataclasses.replace(preset('tiny', len(default_vocabulary())), silence_bias=1.0)
+    path = tmp_path / 'leaning.safetensors'
+    save_checkpoint(path, build_net(leaning), default_vocabulary())
+    assert Trainer(tmp_path / 'run', 'tiny', 1e-3, Ranks('cpu'), path).config.silence_bias == 0
 
 
 def test_a_run_refuses_a_checkpoint_with_other_words(tmp_path):
