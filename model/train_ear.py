@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains the ear alone: `python -m interaction_node.model.train_ear --minutes 60`.
 
-Whether a word is understood is decided in the ear. By itself, on speech without pauses, it hears far
-more in the same time than when the whole network is trained. What it tells the decoder is fitted to
-what it told before, so that the decoder knows it again; `train --init` then trains both together.
+Whether a word is understood is decided in the ear. By itself, on speech without pauses, it hears
+far more in the same time than when the whole network is trained. What it tells the decoder is
+fitted to what it told before, so that the decoder knows it again; `train --init` then trains both
+together.
 
 Legend: R rows, F frames of 20 ms, M mel bins, C channels of the ear, D width of a token, K channels
 of all frames of a token.
