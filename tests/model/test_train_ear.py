@@ -23,7 +23,7 @@ def bank(tmp_path_factory):
 @pytest.fixture
 def before(tmp_path):
     torch.manual_seed(3)
-    net = build_net(preset('nano', len(default_vocabulary())))
+    net = build_net(preset('tiny', len(default_vocabulary())))
     torch.nn.init.normal_(net.ear.merge.weight, std=0.05)
     save_checkpoint(tmp_path / 'before.safetensors', net, default_vocabulary(), None, {'steps': 7})
     return tmp_path / 'before.safetensors'
@@ -56,10 +56,10 @@ def test_only_the_ear_changes_and_a_second_run_goes_on(before, bank, tmp_path):
 
 
 def test_it_learns_which_sounds_there_are(before, bank, tmp_path):
-    trainer = EarTrainer(tmp_path / 'ear', before, 2e-3)
+    trainer = EarTrainer(tmp_path / 'ear', before, 2e-2)
     levels, sounds = next(iter(Listening(bank, 2, 1, 0.0, 1)))
     trainer.step = 100  # warm
-    found = [trainer.train_step(levels, sounds, 0.0)['sound'] for _ in range(12)]
+    found = [trainer.train_step(levels, sounds, 0.0)['sound'] for _ in range(20)]
     assert found[-1] < 0.7 * found[0]
 
 
@@ -76,7 +76,7 @@ def test_the_decoder_is_told_what_it_was_told_before(before):
 
 
 def test_a_network_without_sounds_is_refused(tmp_path):
-    config = dataclasses.replace(preset('nano', len(default_vocabulary())), ear_sounds=0)
+    config = dataclasses.replace(preset('tiny', len(default_vocabulary())), ear_sounds=0)
     path = tmp_path / 'mute.safetensors'
     save_checkpoint(path, build_net(config), default_vocabulary(), None, {})
     with pytest.raises(ValueError, match=r'init: .*mute\.safetensors has no ear'):
