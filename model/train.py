@@ -238,6 +238,13 @@ class Trainer:
         torch._foreach_lerp_(averaged, current, 1 - weight)
 
 
+def keep_ear(net: InteractionNet) -> None:
+    """Trains no more of the ear than how the decoder is told what it hears."""
+    for name, parameter in net.named_parameters():
+        if name.startswith(('ear.', 'sounds.')) and not name.startswith('ear.merge'):
+            parameter.requires_grad_(False)
+
+
 def compile_net(net: InteractionNet, chunk: int = 256) -> None:
     """Compiles decoder and eyes in place; pictures go in chunks of one size, so of one shape."""
     net.transformer.compile(dynamic=False)
@@ -260,8 +267,11 @@ def train(arguments: argparse.Namespace) -> None:
     torch.manual_seed(arguments.seed)
     ranks = Ranks(arguments.device)
     trainer = Trainer(arguments.folder, arguments.preset, arguments.rate, ranks, arguments.init)
+    if arguments.keep_ear:
+        keep_ear(trainer.net)
     if arguments.compile:
         compile_net(trainer.net)
+    practises = trainer.config.ear_sounds and not arguments.keep_ear
     feed = Feed(
         arguments.bank,
         arguments.seed + trainer.step + 1_000_003 * ranks.rank,
@@ -271,7 +281,7 @@ def train(arguments: argparse.Namespace) -> None:
         heard_tokens=trainer.config.heard_tokens,
         processes=arguments.feeders,
         lengths=sorted(arguments.lengths),
-        listening_s=arguments.listening_seconds if trainer.config.ear_sounds else 0.0,
+        listening_s=arguments.listening_seconds if practises else 0.0,
     )
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
@@ -363,6 +373,11 @@ def main() -> None:
         type=float,
         default=208,
         help='speech on which the ear alone practises, with each batch',
+    )
+    parser.add_argument(
+        '--keep-ear',
+        action='store_true',
+        help='leave the ear as it is: steps take less time',
     )
     parser.add_argument('--tokens', type=int, default=8192, help='padded tokens in a batch')
     parser.add_argument(

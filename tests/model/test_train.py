@@ -28,7 +28,7 @@ from interaction_node.model.losses import (
 )
 from interaction_node.model.parallel import Ranks
 from interaction_node.model.tokens import Vocabulary, default_vocabulary
-from interaction_node.model.train import Trainer, hear_for_itself
+from interaction_node.model.train import Trainer, hear_for_itself, keep_ear
 
 ROOT = Path(__file__).parents[2]
 SIDE_BY_SIDE = ROOT / 'tests' / 'support' / 'train_side_by_side.py'
@@ -162,6 +162,21 @@ def test_the_last_weights_can_be_exported_instead_of_their_average(tmp_path):
         export(tmp_path / 'run', None, tmp_path / 'silent.safetensors', 'tiny', last)
         net, *_ = load_checkpoint(tmp_path / 'silent.safetensors')
         assert net.heard.weight.unique().tolist() == [1 + last]
+
+
+def test_an_ear_that_is_kept_stays_as_it_is(bank, tmp_path):
+    factory = SessionFactory(load_store(bank, 'train', 1), default_vocabulary(), 2)
+    sessions = [factory.make() for _ in range(2)]
+    batch = collate(sessions, default_vocabulary(), np.random.default_rng(0), heard_tokens=True)
+    trainer = Trainer(tmp_path / 'run', 'tiny', 1e-3, Ranks('cpu'))
+    keep_ear(trainer.net)
+    before = {name: weight.clone() for name, weight in trainer.net.state_dict().items()}
+    trainer.train_step(batch)
+    after = trainer.net.state_dict()
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    of_ear = {name for name in before if name.startswith(('ear.', 'sounds.'))}
+    assert of_ear - still == {'ear.merge.weight'}
+    assert 'user.mix.weight' not in still
 
 
 def test_a_run_goes_on_from_a_checkpoint_that_leans_towards_silence(tmp_path):
