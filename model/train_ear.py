@@ -264,8 +264,11 @@ def main() -> None:
     parser.add_argument('--minutes', type=float, default=60, help='how long to train')
     parser.add_argument('--decay-minutes', type=float, default=10, help='length of the last phase')
     parser.add_argument('--init', type=Path, default=DEFAULT_CHECKPOINT, help='a checkpoint')
-    parser.add_argument('--folder', type=Path, default=Path('.cache/train/ear_alone'))
-    parser.add_argument('--output', type=Path, default=Path('.cache/train/ear_alone/net.safetensors'))
+    folder = Path('.cache/train/ear_alone')
+    parser.add_argument('--folder', type=Path, default=folder, help='state and curve')
+    parser.add_argument(
+        '--output', type=Path, default=folder / 'net.safetensors', help='checkpoint to write'
+    )
     parser.add_argument('--bank', type=Path, default=Path('.cache/bank'), help='phrase bank')
     parser.add_argument('--rate', type=float, default=1.5e-3, help='peak learning rate')
     parser.add_argument('--rows', type=int, default=8, help='pieces of 16 s of speech in a step')
