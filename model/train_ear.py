@@ -190,6 +190,9 @@ class Listening:
         variants: Augmented renderings of each clip.
         refresh_s: Seconds after which a grown bank is read again; 0 for never.
         seed: Seed.
+
+    Raises:
+        ValueError: The bank has no speech to train on.
     """
 
     def __init__(self, bank: Path, rows: int, variants: int, refresh_s: float, seed: int):
@@ -199,6 +202,8 @@ class Listening:
 
     def _read(self) -> SessionFactory:
         store = load_store(self._bank, 'train', self._variants)
+        if not store.voices:
+            raise ValueError(f'bank: {self._bank} has no speech to train on, see docs/data.md')
         self._seed += 1
         weights = voice_weights(store)
         return SessionFactory(store, default_vocabulary(), self._seed, None, weights)
@@ -276,7 +281,10 @@ def main() -> None:
     parser.add_argument('--refresh-minutes', type=float, default=0, help='read a grown bank again')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--seed', type=int, default=0)
-    train(parser.parse_args())
+    try:
+        train(parser.parse_args())
+    except ValueError as error:
+        parser.exit(1, f'train_ear: {error}\n')
 
 
 if __name__ == '__main__':

@@ -83,6 +83,11 @@ def test_a_network_without_sounds_is_refused(tmp_path):
         EarTrainer(tmp_path / 'ear', path, 1e-3)
 
 
+def test_a_bank_without_speech_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r'bank: .* has no speech'):
+        Listening(tmp_path / 'bank', 2, 1, 0.0, 1)
+
+
 def test_the_sound_of_sessions_is_what_the_decoder_hears(bank):
     sound = Listening(bank, 2, 1, 0.0, 1).sessions(3, 300)
     assert sound.shape == (3, 300, 64)
