@@ -9,6 +9,7 @@ what it could before and can now. docs/skills.md has an example.
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 import shutil
@@ -29,6 +30,7 @@ from .data.feed import Extra, Feed
 from .data.pack import SHIPPED, unpack
 from .data.scripts import THEMES
 from .data.taught_speech import Job, build, plan, robot_jobs
+from .descent import descend
 from .exercises import Exercise, write_exercises
 from .grow import grow_net
 from .interaction_net import InteractionNet
@@ -161,7 +163,7 @@ class Teacher:
     def __init__(self, net: InteractionNet, vocabulary: Vocabulary, rate: float, device: str):
         self.device = torch.device(device)
         self.net, self.rate = net.to(self.device).train(), rate
-        self.average = {name: value.clone() for name, value in net.state_dict().items()}
+        self.average = copy.deepcopy(self.net)
         self.optimisers = build_optimisers(net, rate)
         self.step = 0
         self._boundaries = torch.zeros(len(vocabulary), dtype=torch.bool, device=self.device)
@@ -174,26 +176,13 @@ class Teacher:
             The `Losses` of the batch.
         """
         rate = self.rate * min(1.0, (self.step + 1) / WARM_UP_STEPS) * max(0.02, 1 - done)
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group['lr'] = rate
         tensors = to_tensors(batch, self.device)
         with training_autocast(self.device):
             losses = compute_losses(self.net, tensors, self._boundaries)
         losses.total.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
+        descend(self.net, self.average, self.optimisers, rate, self.step, AVERAGE)
         self.step += 1
-        self._average()
         return losses
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        weight = 1 - min(AVERAGE, (self.step + 1) / (self.step + 10))
-        for name, value in self.net.state_dict().items():
-            self.average[name].lerp_(value, weight)
 
 
 def practise(teacher: Teacher, feed: Feed, minutes: float, steps: int) -> None:
@@ -283,7 +272,7 @@ def teach(options: argparse.Namespace) -> dict:
         practise(teacher, feed, options.minutes, options.steps)
     finally:
         feed.close()
-    teacher.net.load_state_dict(teacher.average)
+    teacher.net.load_state_dict(teacher.average.state_dict())
     path = _save(options, teacher, vocabulary, extra, notes)
     after = score_lesson(path, trials, 'after'), _known(options, path)
     return _report(options, path, vocabulary, before, after)

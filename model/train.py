@@ -26,10 +26,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .checkpoint import build_net, load_checkpoint, preset
+from .checkpoint import build_net, guessing_words, load_checkpoint, preset
 from .curves import draw_curves
 from .data.feed import LENGTHS, Feed
 from .data.tensors import Batch
+from .descent import descend, save_state
 from .interaction_net import InteractionNet
 from .losses import (
     HEARD_WEIGHT,
@@ -159,6 +160,8 @@ class Trainer:
 
     def _begin_with(self, checkpoint: Path) -> None:
         net, vocabulary, _, notes = load_checkpoint(checkpoint)
+        if self.config.ear_words:
+            net = guessing_words(net)
         # What a session adds to a score is no matter of shape.
         shape = dataclasses.replace(net.config, silence_bias=self.config.silence_bias)
         if shape != self.config or vocabulary.tokens != default_vocabulary().tokens:
@@ -185,8 +188,8 @@ class Trainer:
         """Writes the checkpoint; a crash while writing leaves the old one."""
         if not self.ranks.is_first:
             return
-        fresh = self.path.with_suffix('.new')
-        torch.save(
+        save_state(
+            self.path,
             {
                 'net': self.net.state_dict(),
                 'average': self.average.state_dict(),
@@ -194,9 +197,7 @@ class Trainer:
                 'step': self.step,
                 'trained_s': self.trained_s,
             },
-            fresh,
         )
-        fresh.replace(self.path)
 
     def rate(self, decay: float) -> float:
         """Learning rate now; `decay` runs from 0 to 1 in the last phase."""
@@ -212,36 +213,22 @@ class Trainer:
     ) -> Losses:
         """One step of the optimiser."""
         tensors = to_tensors(batch, self.device)
-        rate = self.rate(decay)
-        for optimiser in self.optimisers:
-            for group in optimiser.param_groups:
-                group['lr'] = rate
         with training_autocast(self.device):
             if self.config.heard_tokens and self._random.random() < OWN_HEARING:
                 hear_for_itself(self.net, tensors, default_vocabulary().first_word)
             losses = self._model(tensors, heard_weight, sound_weight)
         losses.total.backward()
         losses.total = losses.total.detach()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-        self._update_average()
+        rate = self.rate(decay)
+        descend(self.net, self.average, self.optimisers, rate, self.step, AVERAGE)
         self.step += 1
         return losses
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        weight = min(AVERAGE, (self.step + 1) / (self.step + 10))
-        averaged: list[Tensor] = list(self.average.parameters())
-        current: list[Tensor] = list(self.net.parameters())
-        torch._foreach_lerp_(averaged, current, 1 - weight)
 
 
 def keep_ear(net: InteractionNet) -> None:
     """Trains no more of the ear than how the decoder is told what it hears."""
     for name, parameter in net.named_parameters():
-        if name.startswith(('ear.', 'sounds.')) and not name.startswith('ear.merge'):
+        if name.startswith(('ear.', 'sounds.', 'words.')) and not name.startswith('ear.merge'):
             parameter.requires_grad_(False)
 
 

@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 
 import torch
-from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
 from interaction_node.model import speech_features as sf
 from interaction_node.model.checkpoint import load_checkpoint
 from interaction_node.model.data.bank import DEFAULT_ROOT
+from interaction_node.model.descent import descend, save_state
 from interaction_node.model.flow_head import Condition, FlowConfig, FlowHead, deepen
 from interaction_node.model.precision import training_autocast
 from interaction_node.model.speech_lines import Lines, LineSampler, load_lines
@@ -144,8 +144,6 @@ class Trainer:
         progress = min(1.0, self.spent_s / self.budget_s)
         rate = self.rate * min(1, (self.step + 1) / 300)
         rate *= max(0.02, 0.5 + 0.5 * math.cos(math.pi * progress))
-        for group in self.optimiser.param_groups:
-            group['lr'] = rate
         batch, before = self.sampler.draw()
         batch['past_BPF'] = self.head.normalise(batch['past_BPF'])
         with training_autocast('cpu'):
@@ -155,14 +153,8 @@ class Trainer:
                 later = batch['begun_B'] > 0
                 batch['past_BPF'][later, -sf.FRAMES_PER_BLOCK :] = made[later]
             error, end = flow_loss(self.head, batch, self.generator)
-        self.optimiser.zero_grad()
         (error + END_WEIGHT * end).backward()
-        nn.utils.clip_grad_norm_(self.head.parameters(), 1.0)
-        self.optimiser.step()
-        decay = min(EMA, (self.step + 1) / (self.step + 10))
-        with torch.no_grad():
-            for slow, fast in zip(self.average.parameters(), self.head.parameters(), strict=True):
-                slow.lerp_(fast, 1 - decay)
+        descend(self.head, self.average, [self.optimiser], rate, self.step, EMA)
         return {'loss': error.item(), 'end': end.item()}
 
     def _resume(self, saved: dict) -> None:
@@ -171,8 +163,6 @@ class Trainer:
         self.step, self.spent_s = saved['step'], saved['spent_s']
 
     def _save(self) -> None:
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.out.with_suffix('.partial')
         saved = {
             'head': self.head.state_dict(),
             'average': self.average.state_dict(),
@@ -180,8 +170,7 @@ class Trainer:
             'step': self.step,
             'spent_s': self.spent_s,
         }
-        torch.save(saved, partial)
-        partial.replace(self.out)
+        save_state(self.out, saved)
 
 
 def _new_head(lines: Lines) -> FlowHead:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from interaction_node.model import speech_features as sf
 from interaction_node.model.data.bank import DEFAULT_ROOT, Bank
+from interaction_node.model.descent import save_state
 from interaction_node.model.vocoder import Vocoder
 
 CROP_FRAMES = 48
@@ -144,18 +145,15 @@ def save(
     out: Path, vocoder: Vocoder, optimiser: torch.optim.Optimizer, step: int, spent_s: float
 ) -> None:
     """Writes a checkpoint that training can carry on from, atomically."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_suffix('.partial')
-    torch.save(
+    save_state(
+        out,
         {
             'vocoder': vocoder.state_dict(),
             'optimiser': optimiser.state_dict(),
             'step': step,
             'spent_s': spent_s,
         },
-        partial,
     )
-    partial.replace(out)
 
 
 def main(args: list[str] | None = None) -> None:
