@@ -79,7 +79,7 @@ def _draw_row(ax: Axes, timeline: Timeline, start_s: float, row_s: float) -> Non
     }
     ax.set_yticks(list(labels), list(labels.values()))
     ax.tick_params(length=0)
-    ax.set_xlabel('seconds', loc='right', labelpad=-10)
+    ax.xaxis.set_major_formatter('{x:g} s')
     for side in ('top', 'right', 'left'):
         ax.spines[side].set_visible(False)
 
