@@ -52,13 +52,7 @@ def _shape(config: NetConfig) -> NetConfig:
     """A shape, however far it looks back, and whatever its ear and its silence."""
     decoder = dataclasses.replace(config.transformer, full_window=None)
     return dataclasses.replace(
-        config,
-        transformer=decoder,
-        ear_blocks=0,
-        ear_width=0,
-        ear_sounds=0,
-        ear_words=False,
-        silence_bias=0.0,
+        config, transformer=decoder, ear_blocks=0, ear_width=0, ear_sounds=0, silence_bias=0.0
     )
 
 

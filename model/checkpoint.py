@@ -50,7 +50,6 @@ def preset(name: str, vocab: int) -> NetConfig:
             ear_blocks=8,
             ear_width=192,
             ear_sounds=len(SOUNDS),
-            ear_words=True,
             heard_tokens=True,
             mark_turns=320,
         ),
@@ -74,7 +73,6 @@ def preset(name: str, vocab: int) -> NetConfig:
             ear_blocks=2,
             ear_width=16,
             ear_sounds=len(SOUNDS),
-            ear_words=True,
             heard_tokens=True,
             mark_turns=64,
         ),
@@ -87,15 +85,6 @@ def preset(name: str, vocab: int) -> NetConfig:
 def build_net(config: NetConfig) -> InteractionNet:
     """A network with fresh weights."""
     return InteractionNet(config)
-
-
-def guessing_words(net: InteractionNet) -> InteractionNet:
-    """A network whose ear guesses words: the same, or a copy that makes nothing of them as yet."""
-    if net.config.ear_words or net.ear is None:
-        return net
-    new = build_net(dataclasses.replace(net.config, ear_words=True))
-    new.load_state_dict(net.state_dict(), strict=False)
-    return new
 
 
 def save_checkpoint(

@@ -28,7 +28,6 @@ from .train import build_optimisers
 
 _LOOK = re.compile(r'ear\.looks\.\d+\.weight$')
 _BLOCK = re.compile(r'transformer\.blocks\.(\d+)\.')
-_EAR = ('ear_blocks', 'ear_width', 'ear_sounds', 'ear_words')
 # What a block adds to the stream goes through one of these.
 _OUTPUTS = ('attention.o_proj.weight', 'mlp.down_proj.weight')
 
@@ -41,8 +40,8 @@ def deepen_config(
     Args:
         config: The shape now; dense blocks only.
         after: Numbers of the blocks that are copied, from 0.
-        ear: `ear_blocks`, `ear_width`, `ear_sounds` and `ear_words` of an ear that is larger, or
-            new; None to leave it as it is.
+        ear: `ear_blocks`, `ear_width` and `ear_sounds` of an ear that is larger, or new; None to
+            leave it as it is.
 
     Raises:
         ValueError: There is no such block, or it is named twice.
@@ -186,19 +185,7 @@ def grown_weights(
     if small.ear is not None and large.ear is not None:
         ear = grow_ear(small.ear, large.ear).state_dict()
         weights |= {f'ear.{name}': tensor for name, tensor in ear.items()}
-        if large.config.ear_words and small.config.ear_words:
-            weights['words.weight'] = _wider(small.words.weight, large.words.weight, small.ear)
-    if large.config.ear_words and not small.config.ear_words:
-        weights['guess.weight'] = torch.zeros_like(large.guess.weight)
     return weights
-
-
-def _wider(old_VK: Tensor, new_VK: Tensor, ear: Ear) -> Tensor:
-    """Weights for all channels of a token's frames that only read those of a smaller ear."""
-    wider_VFC = torch.zeros_like(new_VK).unflatten(1, (ear.frames, -1))
-    old_VFC = old_VK.detach().unflatten(1, (ear.frames, -1))
-    wider_VFC[..., : old_VFC.shape[-1]] = old_VFC
-    return wider_VFC.flatten(1)
 
 
 def _carry_over(
@@ -290,7 +277,7 @@ def main() -> None:
     if len(sources) != len(types):
         parser.error(f'--after: {layers} blocks become {len(sources)}, preset has {len(types)}')
     kept = [block for block in range(len(types)) if not _is_copy(sources, block)]
-    ear = {name: getattr(wanted, name) for name in _EAR}
+    ear = {name: getattr(wanted, name) for name in ('ear_blocks', 'ear_width', 'ear_sounds')}
     now = dataclasses.replace(
         wanted,
         **_ear_of(state['net']),
@@ -316,7 +303,6 @@ def _ear_of(weights: dict[str, Tensor]) -> dict[str, Any]:
         'ear_blocks': sum(bool(_LOOK.match(name)) for name in weights),
         'ear_width': 128 if first is None else len(first),
         'ear_sounds': 0 if sounds is None else len(sounds),
-        'ear_words': 'words.bias' in weights,
     }
 
 

@@ -47,11 +47,6 @@ def grow_net(net: InteractionNet, old: Vocabulary, new: Vocabulary) -> Interacti
         state[embedding] = _append(state[embedding], state[embedding][read])
         state[head] = _append(state[head], state[head][said])
         heard_SVD = torch.cat([heard_SVD, heard_SVD[:, said].mean(1, keepdim=True)], dim=1)
-        if net.config.ear_words:
-            for name in ('words.weight', 'words.bias'):
-                state[name] = _append(state[name], state[name][said])
-            guess = state['guess.weight']
-            state['guess.weight'] = torch.cat([guess, guess[:, said].mean(1, keepdim=True)], dim=1)
     state['heard.weight'] = heard_SVD.flatten(0, 1)
     grown.load_state_dict(state)
     return grown

@@ -33,7 +33,6 @@ class NetConfig:
         ear_blocks: Blocks that listen at the rate of the mel frames; 0 for none.
         ear_width: Their channels.
         ear_sounds: Sounds that it is trained to tell apart in every frame; 0 for none.
-        ear_words: Whether it guesses which word has ended, which the decoder then knows.
         heard_tokens: Whether the words that were heard are tokens of the stream.
         mark_turns: Micro-turns on the timer that it tells apart; 0 for a network without one.
         clock_periods: Periods of the clock features; the shortest is 2 micro-turns.
@@ -57,7 +56,6 @@ class NetConfig:
     ear_blocks: int = 0
     ear_width: int = 128
     ear_sounds: int = 0
-    ear_words: bool = False
     heard_tokens: bool = False
     mark_turns: int = 0
     silence_bias: float = 0.0
@@ -161,13 +159,9 @@ class Ear(nn.Module):
         parts = (self.looks, self.mixes, list(self.norms)[:-1], self.strides)
         return list(zip(*parts, strict=True))
 
-    def gathered(self, heard_BFC: Tensor) -> Tensor:
-        """(B, F, channels) -> (B, F // frames, frames * channels)."""
-        return heard_BFC.unflatten(1, (-1, self.frames)).flatten(2)
-
     def merged(self, heard_BFC: Tensor) -> Tensor:
         """(B, F, channels) -> (B, F // frames, width)."""
-        return self.merge(self.gathered(heard_BFC))
+        return self.merge(heard_BFC.unflatten(1, (-1, self.frames)).flatten(2))
 
 
 def _change(look: nn.Linear, mix: nn.Linear, triples_BFK: Tensor) -> Tensor:
@@ -251,11 +245,6 @@ class InteractionNet(nn.Module):
             self.ear = Ear(config.mels, config.ear_width, config.ear_blocks, token_frames, width)
             if config.ear_sounds:
                 self.sounds = nn.Linear(config.ear_width, config.ear_sounds)
-            if config.ear_words:
-                vocab = config.transformer.vocab
-                self.words = nn.Linear(token_frames * config.ear_width, vocab)
-                self.guess = nn.Linear(vocab, width, bias=False)
-                nn.init.zeros_(self.guess.weight)
 
     def silence(self, rows: int) -> list[Tensor]:
         """What `user_tokens` remembers when nothing was heard yet, for a number of rows."""
@@ -282,16 +271,12 @@ class InteractionNet(nn.Module):
         step = frames // self.config.audio_tokens
         levels_BFM = user_BNFM.reshape(batch, turns * frames, mels) * 2 - 1
         whole = torch.cat([memory[0], levels_BFM], dim=1)
-        told, guess, remembered = None, None, [whole[:, -step:]]
+        told, remembered = None, [whole[:, -step:]]
         if self.ear is not None:
             heard_BFC, more = self.ear(levels_BFM, memory[1:])
             told, remembered = self.ear.merged(heard_BFC), remembered + more
-            if self.config.ear_words:
-                guess = self.guess(self.words(self.ear.gathered(heard_BFC)).softmax(-1))
         windows = whole.unfold(1, 2 * step, step).transpose(2, 3)
         tokens = self.user(windows.reshape(batch, -1, 2 * step * mels), told)
-        if guess is not None:
-            tokens = tokens + guess
         return tokens.view(batch, turns, self.config.audio_tokens, -1), remembered
 
     def turn_tokens(
@@ -349,20 +334,10 @@ class InteractionNet(nn.Module):
         """(B, T, D) hidden states of a batch (see `data.tensors.Batch`)."""
         return self.transformer(self._assemble(batch))
 
-    def practise(self, levels_BFM: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What the ear alone makes of mel frames.
-
-        Args:
-            levels_BFM: (B, F, M) in [0, 1]; F is a multiple of a token's frames.
-
-        Returns:
-            (B, F, ear_sounds) logits of the sounds, and (B, F // frames, V) logits of the word
-            that has ended, None without `ear_words`.
-        """
+    def sounds_in(self, levels_BFM: Tensor) -> Tensor:
+        """(B, F, M) levels in [0, 1] of mel frames alone -> (B, F, ear_sounds) logits."""
         assert self.ear is not None
-        heard_BFC, _ = self.ear(levels_BFM * 2 - 1, self.silence(len(levels_BFM))[1:])
-        words = self.words(self.ear.gathered(heard_BFC)) if self.config.ear_words else None
-        return self.sounds(heard_BFC), words
+        return self.sounds(self.ear(levels_BFM * 2 - 1, self.silence(len(levels_BFM))[1:])[0])
 
     def hear(self, h_XD: Tensor) -> Tensor:
         """(X, S, V) transcript logits at the last user-audio token of micro-turns."""

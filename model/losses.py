@@ -44,11 +44,9 @@ class Losses:
         boundary: Cross-entropy of boundaries.
         heard: Cross-entropy of the words that ended.
         sound: Cross-entropy of the sounds, frame by frame.
-        word: Cross-entropy of the words that the ear guesses.
         out_correct: Share of output tokens predicted exactly.
         heard_correct: Share of heard words predicted exactly.
         sound_correct: Share of frames with speech whose sound is predicted.
-        word_correct: Share of the words that the ear guesses.
     """
 
     total: Tensor
@@ -56,11 +54,9 @@ class Losses:
     boundary: float
     heard: float
     sound: float
-    word: float
     out_correct: float
     heard_correct: float
     sound_correct: float
-    word_correct: float
 
 
 def to_tensors(batch: Batch, device: torch.device) -> dict[str, Tensor]:
@@ -82,7 +78,6 @@ def to_tensors(batch: Batch, device: torch.device) -> dict[str, Tensor]:
         'heard_pos': batch.heard_pos_BNS,
         'practice': batch.practice_RFM,
         'practice_sounds': batch.practice_sounds_RF,
-        'practice_words': batch.practice_words_RF,
         'silent_weight': np.array(
             [CALM_WEIGHT if theme in CALM_THEMES else SILENT_WEIGHT for theme in batch.themes],
             np.float32,
@@ -123,10 +118,10 @@ def compute_losses(
     out_loss = weighted.sum() / torch.where(is_boundary, BOUNDARY_SHARE, 1.0).sum()
     heard_loss, heard_correct = _heard_loss(net, h_BTD, batch)
     total = out_loss + heard_weight * heard_loss
-    practice = {'sound': 0.0, 'word': 0.0, 'sound_correct': 0.0, 'word_correct': 0.0}
+    sound, sound_correct = 0.0, 0.0
     if 'practice' in batch:
-        practised, practice = practice_loss(net, batch)
-        total = total + sound_weight * practised
+        practised, sound_correct = sound_loss(net, batch)
+        total, sound = total + sound_weight * practised, practised.item()
     if 'phase' in batch:
         total = total + MOVEMENT_WEIGHT * _movement_loss(net, h_BTD, batch)
     with torch.no_grad():
@@ -137,9 +132,10 @@ def compute_losses(
         each[out].mean().item(),
         each[is_boundary].mean().item(),
         heard_loss.item(),
-        out_correct=correct.item(),
-        heard_correct=heard_correct,
-        **practice,
+        sound,
+        correct.item(),
+        heard_correct,
+        sound_correct,
     )
 
 
@@ -152,46 +148,28 @@ def at_last_audio(h_BTD: Tensor, batch: dict[str, Tensor], tokens: int) -> Tenso
 
 def _heard_loss(net: InteractionNet, h_BTD: Tensor, batch: dict[str, Tensor]):
     h_XD = at_last_audio(h_BTD, batch, net.config.audio_tokens)
-    return _word_loss(net.hear(h_XD).flatten(0, 1), batch['heard'][batch['valid']].flatten())
-
-
-def _word_loss(logits_XV: Tensor, wanted_X: Tensor) -> tuple[Tensor, float]:
-    """Cross-entropy of words, where "none" counts less, and the share of words that is right."""
-    each = functional.cross_entropy(logits_XV.float(), wanted_X, reduction='none')
-    word = wanted_X > 0
+    logits = net.hear(h_XD).flatten(0, 1).float()
+    wanted = batch['heard'][batch['valid']].flatten()
+    each = functional.cross_entropy(logits, wanted, reduction='none')
+    word = wanted > 0
     weight = torch.where(word, 1.0, NO_WORD_WEIGHT)
     with torch.no_grad():
-        right = (logits_XV.argmax(-1) == wanted_X)[word].float()
-    return (each * weight).sum() / weight.sum(), right.mean().item() if len(right) else 0.0
+        correct = (logits.argmax(-1) == wanted)[word].float().mean().item() if word.any() else 0.0
+    return (each * weight).sum() / weight.sum(), correct
 
 
-def practice_loss(net: InteractionNet, batch: dict[str, Tensor]) -> tuple[Tensor, dict[str, float]]:
-    """Cross-entropy of the sounds and words that the ear practises on.
+def sound_loss(net: InteractionNet, batch: dict[str, Tensor]) -> tuple[Tensor, float]:
+    """Cross-entropy of the sounds that the ear practises on, and the share that is right.
 
     Args:
         net: The network.
-        batch: From `to_tensors`: 'practice' (R, F, M) uint8, 'practice_sounds' (R, F) int8 and
-            'practice_words' (R, F) int16.
-
-    Returns:
-        Their sum, and by name, as in `Losses`, each of them and what share is right.
+        batch: From `to_tensors`: 'practice' (R, F, M) uint8 and 'practice_sounds' (R, F) int8.
     """
-    logits_RFS, logits_RTV = net.practise(batch['practice'].float() / 255)
-    sound, sound_correct = _sound_loss(logits_RFS.float(), batch['practice_sounds'])
-    figures = {'sound': sound.item(), 'word': 0.0, 'sound_correct': sound_correct}
-    if logits_RTV is None:
-        return sound, figures | {'word_correct': 0.0}
-    step = net.config.turn_frames // net.config.audio_tokens
-    wanted = batch['practice_words'][:, step - 1 :: step].flatten().long()
-    word, word_correct = _word_loss(logits_RTV.flatten(0, 1), wanted)
-    return sound + word, figures | {'word': word.item(), 'word_correct': word_correct}
-
-
-def _sound_loss(logits_RFS: Tensor, sounds_RF: Tensor) -> tuple[Tensor, float]:
-    """Of the sounds where they are heard, see `align_sounds`."""
+    logits_RFS = net.sounds_in(batch['practice'].float() / 255).float()
     with torch.no_grad():
-        aligned = align_sounds(logits_RFS.log_softmax(-1).cpu().numpy(), sounds_RF.cpu().numpy())
-    wanted = torch.from_numpy(aligned).to(logits_RFS.device).flatten().long()
+        scores = logits_RFS.log_softmax(-1).cpu().numpy()
+        sounds_RF = align_sounds(scores, batch['practice_sounds'].cpu().numpy())
+    wanted = torch.from_numpy(sounds_RF).to(logits_RFS.device).flatten().long()
     known = wanted >= 0
     wanted, logits = wanted[known], logits_RFS.flatten(0, 1)[known]
     with torch.no_grad():

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .checkpoint import build_net, guessing_words, load_checkpoint, preset
+from .checkpoint import build_net, load_checkpoint, preset
 from .curves import draw_curves
 from .data.feed import LENGTHS, Feed
 from .data.tensors import Batch
@@ -160,8 +160,6 @@ class Trainer:
 
     def _begin_with(self, checkpoint: Path) -> None:
         net, vocabulary, _, notes = load_checkpoint(checkpoint)
-        if self.config.ear_words:
-            net = guessing_words(net)
         # What a session adds to a score is no matter of shape.
         shape = dataclasses.replace(net.config, silence_bias=self.config.silence_bias)
         if shape != self.config or vocabulary.tokens != default_vocabulary().tokens:
@@ -228,7 +226,7 @@ class Trainer:
 def keep_ear(net: InteractionNet) -> None:
     """Trains no more of the ear than how the decoder is told what it hears."""
     for name, parameter in net.named_parameters():
-        if name.startswith(('ear.', 'sounds.', 'words.')) and not name.startswith('ear.merge'):
+        if name.startswith(('ear.', 'sounds.')) and not name.startswith('ear.merge'):
             parameter.requires_grad_(False)
 
 

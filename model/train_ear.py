@@ -26,12 +26,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .checkpoint import guessing_words, load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, save_checkpoint
 from .data.feed import LISTENING_FRAMES, load_store, voice_weights
 from .data.sessions import SessionFactory
 from .descent import descend, save_state
 from .interaction_net import Ear
-from .losses import practice_loss
+from .losses import sound_loss
 from .precision import training_autocast
 from .session import DEFAULT_CHECKPOINT
 from .tokens import default_vocabulary
@@ -56,12 +56,12 @@ class EarTrainer:
     """
 
     def __init__(self, folder: Path, init: Path, rate: float):
-        net, self._vocabulary, self._extra, self._notes = load_checkpoint(init)
-        self.net = guessing_words(net).train()
+        self.net, self._vocabulary, self._extra, self._notes = load_checkpoint(init)
         if self.net.ear is None or not self.net.config.ear_sounds:
             raise ValueError(f'init: {init} has no ear that tells sounds apart')
+        self.net.train()
         self.before: Ear = copy.deepcopy(self.net.ear)
-        self.hearing = nn.ModuleList([self.net.ear, self.net.sounds, self.net.words])
+        self.hearing = nn.ModuleList([self.net.ear, self.net.sounds])
         self.average = copy.deepcopy(self.hearing)
         for parameter in self.net.parameters():
             parameter.requires_grad_(False)
@@ -79,32 +79,28 @@ class EarTrainer:
         """The resumable state."""
         return self.folder / 'state.pt'
 
-    def train_step(
-        self, levels_RFM: np.ndarray, sounds_RF: np.ndarray, words_RF: np.ndarray, decay: float
-    ) -> dict[str, float]:
+    def train_step(self, levels_RFM: np.ndarray, sounds_RF: np.ndarray, decay: float) -> dict:
         """One step.
 
         Args:
             levels_RFM: (R, F, M) in [0, 1].
             sounds_RF: (R, F) int8.
-            words_RF: (R, F) int16, as from `SessionFactory.listen`.
             decay: From 0 to 1 in the last phase.
 
         Returns:
-            Cross-entropies and the shares that are right, as from `practice_loss`.
+            Cross-entropy and the share of frames of speech whose sound is right.
         """
         rate = self.rate * min(1.0, (self.step + 1) / WARM_STEPS) * (1 - 0.98 * math.sqrt(decay))
         batch = {
             'practice': torch.from_numpy(np.round(levels_RFM * 255).astype(np.uint8)),
             'practice_sounds': torch.from_numpy(sounds_RF),
-            'practice_words': torch.from_numpy(words_RF),
         }
         with training_autocast(torch.device('cpu')):
-            loss, figures = practice_loss(self.net, batch)
+            loss, correct = sound_loss(self.net, batch)
         loss.backward()
         descend(self.hearing, self.average, self.optimisers, rate, self.step, AVERAGE)
         self.step += 1
-        return figures
+        return {'sound': loss.item(), 'sound_correct': correct}
 
     def _resume(self) -> None:
         state = torch.load(self.path, weights_only=True)
@@ -135,11 +131,10 @@ class EarTrainer:
             Share of the variance of what was told before that the new ear tells, too.
         """
         net = copy.deepcopy(self.net)
-        ear, sounds, words = copy.deepcopy(self.average)
-        assert isinstance(ear, Ear)
-        assert isinstance(sounds, nn.Linear) and isinstance(words, nn.Linear)
+        ear, sounds = copy.deepcopy(self.average)
+        assert isinstance(ear, Ear) and isinstance(sounds, nn.Linear)
         explained = fit_merge(ear, self.before, levels_RFM)
-        net.ear, net.sounds, net.words = ear, sounds, words
+        net.ear, net.sounds = ear, sounds
         notes = self._notes | {'ear_steps': self.step}
         save_checkpoint(output, net, self._vocabulary, self._extra, notes)
         return explained
@@ -201,7 +196,7 @@ class Listening:
         weights = voice_weights(store)
         return SessionFactory(store, default_vocabulary(), self._seed, None, weights)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         read = time.monotonic()
         while True:
             if time.monotonic() - read > self._refresh_s:
@@ -236,19 +231,15 @@ def train(options: argparse.Namespace) -> None:
         (options.folder / 'curve.jsonl').open('a', encoding='utf-8') as curve,
         tqdm(total=round(total_s), unit='s', desc='ear') as bar,
     ):
-        for practice in data:
+        for levels_RFM, sounds_RF in data:
             elapsed = time.monotonic() - begun
             if stop or elapsed >= total_s:
                 break
             decay = max(0.0, 1 - (total_s - elapsed) / decay_s) if decay_s else 0.0
-            for name, value in trainer.train_step(*practice, decay).items():
+            for name, value in trainer.train_step(levels_RFM, sounds_RF, decay).items():
                 shown[name] = value + 0.95 * (shown.get(name, value) - value)
             bar.update(round(elapsed) - bar.n)
-            bar.set_postfix(
-                step=trainer.step,
-                sounds=f'{shown["sound_correct"]:.3f}',
-                words=f'{shown["word_correct"]:.3f}',
-            )
+            bar.set_postfix(step=trainer.step, right=f'{shown["sound_correct"]:.3f}')
             if trainer.step % SHOWN == 0:
                 row = {name: round(value, 4) for name, value in shown.items()}
                 curve.write(json.dumps(row | {'step': trainer.step}) + '\n')

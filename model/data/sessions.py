@@ -10,7 +10,7 @@ from ..sounds import DELAY, SILENCE, UNKNOWN, sounds_within
 from ..timer import timer_words
 from ..tokens import Vocabulary, normalise
 from .features import Utterance
-from .ideal import HEARD_MARGIN, TURN_FRAMES, IdealPartner, OwnSpeech, Targets, turn_named
+from .ideal import TURN_FRAMES, IdealPartner, OwnSpeech, Targets, turn_named
 from .mixing import Piece, add_power, colour, own_power, reverberate, to_log
 from .scenes import SceneRenderer, SceneScript
 from .scenes3d import Looks, RenderedScene
@@ -63,7 +63,7 @@ class SessionFactory:
             except KeyError:  # the robot's bank is still growing
                 continue
 
-    def listen(self, rows: int, frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def listen(self, rows: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Speech without a pause, for the ear to practise on; in a tenth the robot speaks, too.
 
         Args:
@@ -71,10 +71,9 @@ class SessionFactory:
             frames: Length of each, frames of 20 ms.
 
         Returns:
-            (rows, frames, M) float32 in [0, 1] mel frames, (rows, frames) int8 sounds, and (rows,
-            frames) int16 tokens: the word that ended in the last 200 ms, 0 for none.
+            (rows, frames, M) float32 in [0, 1] mel frames, and (rows, frames) int8 sounds.
         """
-        rng, levels, sounds, words = self._rng, [], [], []
+        rng, levels, sounds = self._rng, [], []
         for _ in range(rows):
             writer = ScriptWriter(self._store, rng, self._voice(''), self._split, frames)
             script, targets = writer.write('listen'), Targets([], [], [])
@@ -83,8 +82,7 @@ class SessionFactory:
                 targets.own.append(OwnSpeech(own, int(rng.integers(frames)), 0, own.frames))
             levels.append(to_log(self._microphone(script, targets, frames)))
             sounds.append(_sounds(script, targets, frames))
-            words.append(_words(script, self._vocabulary, frames))
-        return np.stack(levels), np.stack(sounds), np.stack(words)
+        return np.stack(levels), np.stack(sounds)
 
     def _make(self) -> Session:
         rng = self._rng
@@ -245,23 +243,6 @@ def _sounds(script: Script, targets, frames: int) -> np.ndarray:
         here = heard[max(0, own.start) : own.start + own.last - own.first]
         here[here == SILENCE] = UNKNOWN
     return np.concatenate([np.zeros(DELAY, np.int8), heard[:-DELAY]])
-
-
-def _words(script: Script, vocabulary: Vocabulary, frames: int) -> np.ndarray:
-    """(frames,) int16, the word that was to be named in the last micro-turn's time; 0 for none."""
-    ended = sorted(
-        (piece.start + end - piece.first, word)
-        for piece in script.pieces
-        if not piece.far
-        for word, _, end in piece.source.words
-        if piece.first < end <= piece.last
-    )
-    named = np.zeros(frames, np.int16)
-    for end, word in ended:
-        for part in normalise(word):
-            frame = end + HEARD_MARGIN
-            named[frame : frame + TURN_FRAMES] = vocabulary.word_id(part)
-    return named
 
 
 def _write(heard: np.ndarray, start: int, said: np.ndarray, where: np.ndarray) -> None:

@@ -2,17 +2,15 @@
 """Which sound is heard when, from the times of the words."""
 
 import numpy as np
-import pytest
 import torch
 from burst_bank import write_burst_bank
 
 from interaction_node.model.checkpoint import build_net, preset
 from interaction_node.model.data.feed import load_store
-from interaction_node.model.data.ideal import HEARD_MARGIN
 from interaction_node.model.data.mixing import Piece
 from interaction_node.model.data.script_speech import Script
-from interaction_node.model.data.sessions import SessionFactory, _sounds, _words
-from interaction_node.model.losses import practice_loss
+from interaction_node.model.data.sessions import SessionFactory, _sounds
+from interaction_node.model.losses import sound_loss
 from interaction_node.model.mel import MELS
 from interaction_node.model.sounds import (
     DELAY,
@@ -75,25 +73,13 @@ def test_the_louder_of_two_is_heard_and_the_far_away_are_not_judged():
     assert set(now[48:]) | set(heard[: DELAY + 7]) == {SILENCE}
 
 
-def test_a_word_is_asked_for_while_its_micro_turn_may_name_it():
-    near = Piece(Spoken(('stop', 2, 14), ('21', 14, 24)), 0, 30, 5, 0.0)
-    far = Piece(Spoken(('no', 0, 8)), 0, 8, 40, -20.0, far=True)
-    vocabulary = default_vocabulary()
-    words = _words(Script(pieces=[near, far]), vocabulary, 60)
-    wanted = np.zeros(60, int)
-    wanted[19 + HEARD_MARGIN :][:10] = vocabulary['stop']
-    wanted[29 + HEARD_MARGIN :][:10] = vocabulary['one']
-    np.testing.assert_array_equal(words, wanted)
-
-
 def test_speech_to_practise_on_comes_with_its_sounds(tmp_path):
     store = load_store(write_burst_bank(tmp_path), 'train', 1)
-    levels, sounds, words = SessionFactory(store, default_vocabulary(), 1).listen(3, 400)
+    levels, sounds = SessionFactory(store, default_vocabulary(), 1).listen(3, 400)
     assert levels.shape == (3, 400, MELS)
-    assert sounds.shape == words.shape == (3, 400)
+    assert sounds.shape == (3, 400)
     assert 0 <= levels.min() < levels.max() <= 1
     assert (sounds > SILENCE).mean() > 0.2
-    assert (words >= default_vocabulary().ids['<unknown>']).mean() > 0.2
 
 
 def scores_of(sounds):
@@ -134,24 +120,21 @@ def test_rows_with_more_and_fewer_sounds_do_not_disturb_each_other():
     np.testing.assert_array_equal(together, np.concatenate(alone))
 
 
-def test_an_ear_learns_sounds_and_words_from_speech_alone(tmp_path):
+def test_an_ear_learns_sounds_from_speech_alone(tmp_path):
     store = load_store(write_burst_bank(tmp_path), 'train', 1)
-    levels, sounds, words = SessionFactory(store, default_vocabulary(), 1).listen(2, 200)
+    levels, sounds = SessionFactory(store, default_vocabulary(), 1).listen(2, 200)
     torch.manual_seed(0)
     net = build_net(preset('nano', len(default_vocabulary())))
     optimiser = torch.optim.Adam(net.parameters(), 2e-3)
     batch = {
         'practice': torch.from_numpy(np.round(levels * 255).astype(np.uint8)),
         'practice_sounds': torch.from_numpy(sounds),
-        'practice_words': torch.from_numpy(words),
     }
     found = []
     for _ in range(8):
-        loss, figures = practice_loss(net, batch)
+        loss, _ = sound_loss(net, batch)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        assert figures['sound'] + figures['word'] == pytest.approx(loss.item(), rel=1e-5)
-        found.append(figures)
-    for part in ('sound', 'word'):
-        assert found[-1][part] < 0.7 * found[0][part]
+        found.append(loss.item())
+    assert found[-1] < 0.7 * found[0]

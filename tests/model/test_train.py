@@ -152,22 +152,6 @@ def test_a_run_begins_with_a_checkpoint_and_then_goes_on_by_itself(tmp_path):
     assert exported['steps'] == 80
 
 
-def test_a_run_begins_with_a_checkpoint_whose_ear_guesses_no_words(tmp_path):
-    torch.manual_seed(1)
-    vocabulary = default_vocabulary()
-    silent = dataclasses.replace(preset('tiny', len(vocabulary)), ear_words=False)
-    net = build_net(silent)
-    save_checkpoint(tmp_path / 'old.safetensors', net, vocabulary, dtype=torch.float32)
-    new = Trainer(tmp_path / 'run', 'tiny', 1e-3, Ranks('cpu'), tmp_path / 'old.safetensors').net
-    assert new.config.ear_words
-    user = torch.rand(1, 4, 10, 64)
-    told = [each.user_tokens(user, each.silence(1))[0] for each in (net, new)]
-    torch.testing.assert_close(*told)
-    with torch.no_grad():
-        new.guess.weight.normal_()
-    assert not torch.allclose(told[0], new.user_tokens(user, new.silence(1))[0], atol=0.01)
-
-
 def test_the_last_weights_can_be_exported_instead_of_their_average(tmp_path):
     trainer = Trainer(tmp_path / 'run', 'tiny', 1e-3, Ranks('cpu'))
     with torch.no_grad():
@@ -190,7 +174,7 @@ def test_an_ear_that_is_kept_stays_as_it_is(bank, tmp_path):
     trainer.train_step(batch)
     after = trainer.net.state_dict()
     still = {name for name in before if torch.equal(before[name], after[name])}
-    of_ear = {name for name in before if name.startswith(('ear.', 'sounds.', 'words.'))}
+    of_ear = {name for name in before if name.startswith(('ear.', 'sounds.'))}
     assert of_ear - still == {'ear.merge.weight'}
     assert 'user.mix.weight' not in still
 
