@@ -255,7 +255,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description='Train the ear of a network alone.')
     parser.add_argument('--minutes', type=float, default=60, help='how long to train')
-    parser.add_argument('--decay-minutes', type=float, default=10, help='length of the last phase')
+    parser.add_argument('--decay-minutes', type=float, default=40, help='length of the last phase')
     parser.add_argument('--init', type=Path, default=DEFAULT_CHECKPOINT, help='a checkpoint')
     folder = Path('.cache/train/ear_alone')
     parser.add_argument('--folder', type=Path, default=folder, help='state and curve')

@@ -60,13 +60,13 @@ def _styles(split: str, names: str) -> list[Voice]:
     ]
 
 
+_ENGLISH = (
+    'af_alloy af_aoede af_heart af_jessica af_kore af_nicole af_nova af_river af_sarah af_sky '
+    'am_adam am_echo am_eric am_fenrir am_onyx am_puck am_santa '
+    'bf_alice bf_isabella bf_lily bm_daniel bm_fable bm_lewis'
+)
 _KOKORO = (
-    *_styles(
-        'train',
-        'af_alloy af_aoede af_heart af_jessica af_kore af_nicole af_nova af_river af_sarah af_sky '
-        'am_adam am_echo am_eric am_fenrir am_onyx am_puck am_santa '
-        'bf_alice bf_isabella bf_lily bm_daniel bm_fable bm_lewis',
-    ),
+    *_styles('train', _ENGLISH),
     *_styles('val', 'am_liam bf_emma'),
     *_styles('test', 'af_bella am_michael bm_george'),
     # Voices made for other languages, speaking English.
@@ -103,6 +103,25 @@ _MIXES = (
     _kokoro('nk', 'test', {_N: 0.6, _K: 0.4}, {_N: 0.5, _K: 0.5}),
     _kokoro('na', 'test', {_N: 0.7, _A: 0.3}, {_N: 1.0}, 'en-gb'),
 )
+
+
+def _english_mixes(count: int) -> list[Voice]:
+    """People between two English training voices, a few beyond one, with the melody of another."""
+    rng = Random('English mixes')
+    voices = []
+    for i in range(count):
+        first, second, third = rng.sample(_ENGLISH.split(), 3)
+        share = round(rng.choice([rng.uniform(0.3, 0.7), rng.uniform(1.15, 1.3)]), 2)
+        voices.append(
+            _kokoro(
+                f'e{i:02d}',
+                'train',
+                {first: share, second: round(1 - share, 2)},
+                {first: 0.5, third: 0.5},
+                'en-gb' if first[0] == 'b' else 'en-us',
+            )
+        )
+    return voices
 
 
 def _sampled(engine: str, name: str, split: str, **settings: Any) -> Voice:
@@ -188,7 +207,15 @@ _SMALL = (
 )
 
 ROBOT = Voice('piper', 'joe', 'robot', True, 'CC0-1.0')
-VOICES: tuple[Voice, ...] = (*_KOKORO, *_MIXES, *_SAMPLED, *_SMALL, *_FORMANT, ROBOT)
+VOICES: tuple[Voice, ...] = (
+    *_KOKORO,
+    *_MIXES,
+    *_english_mixes(48),
+    *_SAMPLED,
+    *_SMALL,
+    *_FORMANT,
+    ROBOT,
+)
 
 
 def find_voice(key: str) -> Voice:
