@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,18 @@ def descend(
         slow: list[Tensor] = list(average.parameters())
         fast: list[Tensor] = list(net.parameters())
         torch._foreach_lerp_(slow, fast, 1 - min(slowness, (step + 1) / (step + 10)))
+
+
+def warm_and_falling(peak: float, steps: int, warm_steps: int, decay: float) -> float:
+    """Learning rate that rises at first and, when `decay` goes from 0 to 1, falls to 2 %.
+
+    Args:
+        peak: Highest rate.
+        steps: Steps before this one.
+        warm_steps: Steps in which it rises.
+        decay: How much of the last phase is over, 0 to 1.
+    """
+    return peak * min(1.0, (steps + 1) / warm_steps) * (1 - 0.98 * math.sqrt(decay))
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:

@@ -272,7 +272,6 @@ def teach(options: argparse.Namespace) -> dict:
         practise(teacher, feed, options.minutes, options.steps)
     finally:
         feed.close()
-    teacher.net.load_state_dict(teacher.average.state_dict())
     path = _save(options, teacher, vocabulary, extra, notes)
     after = score_lesson(path, trials, 'after'), _known(options, path)
     return _report(options, path, vocabulary, before, after)
@@ -286,7 +285,7 @@ def _save(options, teacher: Teacher, vocabulary: Vocabulary, extra, notes: dict)
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / 'robot.safetensors'
     taught = {'taught_steps': teacher.step, 'taught_from': options.base.name}
-    save_checkpoint(path, teacher.net.cpu().eval(), vocabulary, extra, notes | taught)
+    save_checkpoint(path, teacher.average.cpu().eval(), vocabulary, extra, notes | taught)
     return path
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import os
 import random
 import re
@@ -30,7 +29,7 @@ from .checkpoint import build_net, load_checkpoint, preset
 from .curves import draw_curves
 from .data.feed import LENGTHS, Feed
 from .data.tensors import Batch
-from .descent import descend, save_state
+from .descent import descend, save_state, warm_and_falling
 from .interaction_net import InteractionNet
 from .losses import (
     HEARD_WEIGHT,
@@ -49,6 +48,7 @@ from .tokens import default_vocabulary
 warnings.filterwarnings('ignore', 'Mismatch dtype between input and weight')
 
 AVERAGE = 0.999
+WARM_STEPS = 200
 # Share of the batches in which the network reads the words that it heard itself.
 OWN_HEARING = 0.4
 
@@ -199,8 +199,8 @@ class Trainer:
 
     def rate(self, decay: float) -> float:
         """Learning rate now; `decay` runs from 0 to 1 in the last phase."""
-        warm = min(1.0, (self.step - self._warm_from + 1) / 200)
-        return self.learning_rate * warm * (1 - math.sqrt(decay) * 0.98)
+        steps = self.step - self._warm_from
+        return warm_and_falling(self.learning_rate, steps, WARM_STEPS, decay)
 
     def train_step(
         self,

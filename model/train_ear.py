@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import math
 import signal
 import time
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from tqdm import tqdm
 from .checkpoint import load_checkpoint, save_checkpoint
 from .data.feed import LISTENING_FRAMES, load_store, voice_weights
 from .data.sessions import SessionFactory
-from .descent import descend, save_state
+from .descent import descend, save_state, warm_and_falling
 from .interaction_net import Ear
 from .losses import sound_loss
 from .precision import training_autocast
@@ -90,7 +89,7 @@ class EarTrainer:
         Returns:
             Cross-entropy and the share of frames of speech whose sound is right.
         """
-        rate = self.rate * min(1.0, (self.step + 1) / WARM_STEPS) * (1 - 0.98 * math.sqrt(decay))
+        rate = warm_and_falling(self.rate, self.step, WARM_STEPS, decay)
         batch = {
             'practice': torch.from_numpy(np.round(levels_RFM * 255).astype(np.uint8)),
             'practice_sounds': torch.from_numpy(sounds_RF),

@@ -162,10 +162,13 @@ def test_the_robot_says_every_number_and_much_else():
 def test_voices_have_names_of_their_own_and_one_split():
     assert len({voice.key for voice in VOICES}) == len(VOICES)
     train = [v for v in VOICES if v.split == 'train']
-    for held_out in (v for v in VOICES if v.split == 'test' and v.engine == 'kokoro'):
-        styles = set(held_out.settings['timbre']) - {'jm_kumo', 'jf_alpha'}
+    # Of the Japanese styles only jf_nezumi is held out by itself; the mixes of the others are.
+    shared = {'jm_kumo', 'jf_alpha', 'jf_gongitsune', 'jf_tebukuro'}
+    for held_out in (v for v in VOICES if v.split in ('val', 'test') and v.engine == 'kokoro'):
+        styles = {*held_out.settings['timbre'], *held_out.settings['prosody']} - shared
         for voice in (v for v in train if v.engine == 'kokoro'):
-            assert not styles & set(voice.settings['timbre']), (held_out.key, voice.key)
+            said = {*voice.settings['timbre'], *voice.settings['prosody']}
+            assert not styles & said, (held_out.key, voice.key)
     with pytest.raises(ValueError, match='voice'):
         find_voice('kokoro-nobody')
 
