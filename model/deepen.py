@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""More blocks for a training run that has become too small for what it is to learn.
+"""More blocks for a network that has become too small for what it is to learn.
 
-`python -m interaction_node.model.deepen --after 0 2 --output OUT` copies blocks of a run's network
-and lets the copies begin by doing nothing, so that no output changes and all that was learned
-stays. An ear that the preset has and the run has not, or has smaller, begins in the same way.
+`python -m interaction_node.model.deepen --after 0 2 --output OUT` copies blocks of a checkpoint and
+lets the copies begin by doing nothing, so that no output changes and all that was learned stays. An
+ear that the preset has and the checkpoint has not, or has smaller, begins in the same way.
 Sources: C. Wu et al., "LLaMA Pro: Progressive LLaMA with Block Expansion", 2024; T. Chen et al.,
 "Net2Net: Accelerating Learning via Knowledge Transfer", 2016.
 """
@@ -21,12 +21,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import build_net, preset
+from .checkpoint import build_net, load_checkpoint, preset, save_checkpoint
 from .interaction_net import Ear, InteractionNet, NetConfig
-from .tokens import default_vocabulary
-from .train import build_optimisers
+from .session import DEFAULT_CHECKPOINT
 
-_LOOK = re.compile(r'ear\.looks\.\d+\.weight$')
 _BLOCK = re.compile(r'transformer\.blocks\.(\d+)\.')
 # What a block adds to the stream goes through one of these.
 _OUTPUTS = ('attention.o_proj.weight', 'mlp.down_proj.weight')
@@ -133,42 +131,27 @@ def _linear(modules: nn.ModuleList) -> list[nn.Linear]:
     return [cast(nn.Linear, module) for module in modules]
 
 
-def deepen_run(
-    state: dict[str, Any],
-    config: NetConfig,
-    after: Sequence[int],
-    ear: Mapping[str, Any] | None = None,
-) -> tuple[dict[str, Any], NetConfig]:
-    """A training run's state with copies of some blocks.
+def deepen(net: InteractionNet, shape: NetConfig, after: Sequence[int]) -> InteractionNet:
+    """A network with copies of some blocks, and an ear of the wanted size.
 
     Args:
-        state: What `Trainer.save` wrote.
-        config: The shape of its network.
+        net: What it says.
+        shape: The shape that must result.
         after: Numbers of the blocks that are copied, from 0.
-        ear: As for `deepen_config`.
-
-    Returns:
-        A state from which training goes on, and the shape of its network. The optimisers begin
-        anew for what is new and remember everything for the others.
 
     Raises:
-        ValueError: As `deepen_config`.
+        ValueError: As `deepen_config`, or another shape results.
     """
-    wider = deepen_config(config, after, ear)
-    sources = _sources(config.transformer.layers, after)
-    net = build_net(wider)
-    old_names, new_names = _names(build_net(config)), _names(net)
-    shapes = {name: parameter.shape for name, parameter in net.named_parameters()}
-    optimisers = [
-        _carry_over(kept, old, new, sources, shapes)
-        for kept, old, new in zip(state['optimisers'], old_names, new_names, strict=True)
-    ]
-    small = build_net(config)
-    deeper = state | {'optimisers': optimisers}
-    for name in ('net', 'average'):
-        small.load_state_dict(state[name])
-        deeper[name] = grown_weights(small, net, after)
-    return deeper, wider
+    ear = {name: getattr(shape, name) for name in ('ear_blocks', 'ear_width', 'ear_sounds')}
+    wider = deepen_config(net.config, after, ear)
+    if wider != dataclasses.replace(shape, silence_bias=wider.silence_bias):
+        raise ValueError(
+            f'after: {list(after)} gives layers {wider.transformer.layer_types}, expected '
+            f'{shape.transformer.layer_types} and nothing else that differs'
+        )
+    large = build_net(wider)
+    large.load_state_dict(grown_weights(net, large, after))
+    return large
 
 
 def grown_weights(
@@ -188,37 +171,6 @@ def grown_weights(
     return weights
 
 
-def _carry_over(
-    kept: dict[str, Any],
-    old_groups: list[list[str]],
-    new_groups: list[list[str]],
-    sources: Sequence[int],
-    shapes: Mapping[str, torch.Size],
-) -> dict[str, Any]:
-    """The state dict of an optimiser for the deeper network; names stand for its parameters."""
-    old_names = [name for names in old_groups for name in names]
-    memory = {name: kept['state'].get(index) for index, name in enumerate(old_names)}
-    carried: dict[int, dict[str, Tensor]] = {}
-    for index, name in enumerate(name for names in new_groups for name in names):
-        remembered = memory.get(_source_name(name, sources))
-        # What has grown begins anew.
-        if remembered is not None and any(
-            value.shape == shapes[name] for value in remembered.values()
-        ):
-            found = _BLOCK.match(name)
-            forget = found is not None and _is_copy(sources, int(found[1]))
-            carried[index] = {
-                key: torch.zeros_like(value) if forget and value.dim() else value.clone()
-                for key, value in remembered.items()
-            }
-    groups: list[dict[str, Any]] = []
-    begin = 0
-    for group, names in zip(kept['param_groups'], new_groups, strict=True):
-        groups.append(group | {'params': list(range(begin, begin + len(names)))})
-        begin += len(names)
-    return {'state': carried, 'param_groups': groups}
-
-
 def _layers(weights: dict[str, Tensor]) -> int:
     return 1 + max(int(found[1]) for name in weights if (found := _BLOCK.match(name)))
 
@@ -232,78 +184,34 @@ def _is_copy(sources: Sequence[int], block: int) -> bool:
     return block > 0 and sources[block] == sources[block - 1]
 
 
-def _source_name(name: str, sources: Sequence[int]) -> str:
-    found = _BLOCK.match(name)
-    if not found:
-        return name
-    return f'transformer.blocks.{sources[int(found[1])]}.{name[found.end() :]}'
-
-
-def _names(net: InteractionNet) -> list[list[list[str]]]:
-    """Names of the parameters: by optimiser, and by group."""
-    name_of = {id(parameter): name for name, parameter in net.named_parameters()}
-    return [
-        [[name_of[id(p)] for p in group['params']] for group in optimiser.param_groups]
-        for optimiser in build_optimisers(net, 0.0)
-    ]
-
-
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(
-        description='Give a training run more blocks, and a larger ear.'
-    )
+    parser = argparse.ArgumentParser(description='Give a checkpoint more blocks, and a larger ear.')
     parser.add_argument(
-        '--state',
+        '--checkpoint',
         type=Path,
-        default=Path('.cache/train/nano/state.pt'),
-        help='state of the run (default: %(default)s)',
+        default=DEFAULT_CHECKPOINT,
+        help='what is made larger (default: model/nano.safetensors)',
     )
-    parser.add_argument('--output', type=Path, required=True, help='state of the deeper run')
+    parser.add_argument('--output', type=Path, required=True, help='checkpoint to write')
     parser.add_argument(
         '--preset',
         default='nano',
-        help='preset that the deeper network has (default: %(default)s)',
+        help='preset that the larger network has (default: %(default)s)',
     )
     parser.add_argument(
         '--after', type=int, nargs='*', default=[], help='blocks to copy (default: none)'
     )
     arguments = parser.parse_args()
-    wanted = preset(arguments.preset, len(default_vocabulary()))
-    state = torch.load(arguments.state, weights_only=True)
-    layers = _layers(state['net'])
-    sources = _sources(layers, arguments.after)
-    types = wanted.transformer.layer_types
-    if len(sources) != len(types):
-        parser.error(f'--after: {layers} blocks become {len(sources)}, preset has {len(types)}')
-    kept = [block for block in range(len(types)) if not _is_copy(sources, block)]
-    ear = {name: getattr(wanted, name) for name in ('ear_blocks', 'ear_width', 'ear_sounds')}
-    now = dataclasses.replace(
-        wanted,
-        **_ear_of(state['net']),
-        transformer=dataclasses.replace(
-            wanted.transformer,
-            layer_types=tuple(types[block] for block in kept),
-            mlp_types=('dense',) * layers,
-        ),
-    )
-    deeper, config = deepen_run(state, now, arguments.after, ear)
-    if config != wanted:
-        parser.error(f'--after: gives layers {config.transformer.layer_types}, preset has {types}')
+    try:
+        net, vocabulary, extra, notes = load_checkpoint(arguments.checkpoint)
+        large = deepen(net, preset(arguments.preset, len(vocabulary)), arguments.after)
+    except ValueError as error:
+        parser.error(str(error))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(deeper, arguments.output)
-    heard = '' if _ear_of(state['net']) == ear else f', with an ear of {ear}'
-    print(f'{arguments.output}: {layers} blocks became {len(types)}{heard}, step {state["step"]}')
-
-
-def _ear_of(weights: dict[str, Tensor]) -> dict[str, Any]:
-    """The shape of a network's ear, as `NetConfig` has it."""
-    first, sounds = weights.get('ear.first.bias'), weights.get('sounds.bias')
-    return {
-        'ear_blocks': sum(bool(_LOOK.match(name)) for name in weights),
-        'ear_width': 128 if first is None else len(first),
-        'ear_sounds': 0 if sounds is None else len(sounds),
-    }
+    save_checkpoint(arguments.output, large, vocabulary, extra, notes)
+    layers = [each.config.transformer.layers for each in (net, large)]
+    print(f'{arguments.output}: {layers[0]} blocks became {layers[1]}')
 
 
 if __name__ == '__main__':

@@ -23,6 +23,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch._dynamo import config as dynamo
 from tqdm import tqdm
 
 from .checkpoint import build_net, load_checkpoint, preset
@@ -230,12 +231,17 @@ def keep_ear(net: InteractionNet) -> None:
             parameter.requires_grad_(False)
 
 
-def compile_net(net: InteractionNet, chunk: int = 256) -> None:
-    """Compiles decoder and eyes in place; pictures go in chunks of one size, so of one shape."""
-    net.transformer.compile(dynamic=False)
+def compile_net(net: InteractionNet, chunk: int = 256, backend: str = 'inductor') -> None:
+    """Compiles decoder and eyes in place; pictures go in chunks of one size, so of one shape.
+
+    Blocks of one type share what is compiled, so that a deep decoder takes no longer than two.
+    """
+    dynamo.recompile_limit = 64  # two types of block, several lengths, with video and not
+    for block in net.transformer.blocks:
+        block.compile(dynamic=False, backend=backend)
     if net.video is None:
         return
-    see = torch.compile(net.video.forward, dynamic=False)
+    see = torch.compile(net.video.forward, dynamic=False, backend=backend)
 
     def in_chunks(frames_X2HWC: Tensor) -> Tensor:
         count = len(frames_X2HWC)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A deeper network says what the shallow one said, and goes on learning."""
 
-import copy
 import dataclasses
 import subprocess
 import sys
@@ -9,110 +8,74 @@ import sys
 import pytest
 import torch
 
-from interaction_node.model.checkpoint import build_net, preset
-from interaction_node.model.deepen import deepen_config, deepen_run
+from interaction_node.model.checkpoint import build_net, load_checkpoint, preset, save_checkpoint
+from interaction_node.model.deepen import deepen, deepen_config
 from interaction_node.model.tokens import default_vocabulary
-from interaction_node.model.train import build_optimisers
 
 VOCABULARY = 60
 
 
-def run_of(config, steps=3):
-    """The state of a run that has taken some steps towards nothing in particular."""
+def net_of(config):
+    """A network that says something, with blocks and ear that do not begin silent."""
     torch.manual_seed(1)
     net = build_net(config)
-    optimisers = build_optimisers(net, 1e-2)
-    for _ in range(steps):
-        one_step(net, optimisers)
-    return {
-        'net': net.state_dict(),
-        'average': copy.deepcopy(net.state_dict()),
-        'optimisers': [optimiser.state_dict() for optimiser in optimisers],
-        'step': steps,
-        'trained_s': 1.0,
-    }
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    return net
 
 
-def one_step(net, optimisers):
-    sum(p.square().sum() for p in net.parameters()).backward()
-    for optimiser in optimisers:
-        optimiser.step()
-        optimiser.zero_grad()
+def deeper_shape(config, layer_types, **ear):
+    """A shape with other blocks, and perhaps another ear."""
+    decoder = dataclasses.replace(
+        config.transformer, layer_types=layer_types, mlp_types=('dense',) * len(layer_types)
+    )
+    return dataclasses.replace(config, transformer=decoder, **ear)
 
 
-def outputs(config, weights):
-    net = build_net(config).eval()
-    net.load_state_dict(weights)
+def outputs(net):
     ids = torch.arange(2 * 30).view(2, 30) % VOCABULARY
     with torch.no_grad():
-        h_BTD = net.transformer(net.transformer.embed(ids))
-        return net.transformer.logits(h_BTD)
+        return net.transformer.logits(net.transformer(net.transformer.embed(ids)))
 
 
-@pytest.mark.parametrize('after', [[0], [1], [0, 1]])
-def test_the_deeper_network_says_the_same(after):
+@pytest.mark.parametrize(
+    ('after', 'types'),
+    [
+        ([0], ('sliding', 'sliding', 'full')),
+        ([1], ('sliding', 'full', 'full')),
+        ([0, 1], ('sliding', 'sliding', 'full', 'full')),
+    ],
+)
+def test_the_deeper_network_says_the_same_and_its_copies_learn(after, types):
     config = preset('tiny', VOCABULARY)
-    state = run_of(config)
-    deeper, wider = deepen_run(state, config, after)
-    assert wider.transformer.layers == config.transformer.layers + len(after)
-    for name in ('net', 'average'):
-        torch.testing.assert_close(outputs(wider, deeper[name]), outputs(config, state[name]))
-
-
-def test_optimisers_remember_all_but_the_copies():
-    config = preset('tiny', VOCABULARY)
-    state = run_of(config)
-    deeper, wider = deepen_run(state, config, [0])
-    net = build_net(wider)
-    net.load_state_dict(deeper['net'])
-    optimisers = build_optimisers(net, 1e-2)
-    for optimiser, kept in zip(optimisers, deeper['optimisers'], strict=True):
-        optimiser.load_state_dict(kept)
-    memory = {}
-    for optimiser in optimisers:
-        memory |= {id(p): list(held.values())[-1] for p, held in optimiser.state.items()}
-    of = {name: memory[id(parameter)] for name, parameter in net.named_parameters()}
-    norm = 'transformer.blocks.{}.mlp_norm.weight'
-    matrix = 'transformer.blocks.{}.mlp.down_proj.weight'
-    for name in (norm, matrix):
-        assert of[name.format(0)].abs().sum() > 0
-        assert of[name.format(1)].abs().sum() == 0
-        assert of[name.format(2)].abs().sum() > 0
-    before = net.state_dict()[matrix.format(1)].clone()
-    assert not before.any()
-    net.transformer.blocks[1].mlp.down_proj.weight.data.fill_(0.1)
-    one_step(net, optimisers)
-    assert (net.state_dict()[matrix.format(1)] != 0.1).all()
+    net = net_of(config)
+    deeper = deepen(net, deeper_shape(config, types), after)
+    assert deeper.config.transformer.layer_types == types
+    torch.testing.assert_close(outputs(deeper), outputs(net))
+    copied = deeper.transformer.blocks[after[0] + 1].mlp.down_proj.weight
+    assert not copied.any()
+    ids = torch.arange(30)[None] % VOCABULARY
+    deeper.transformer(deeper.transformer.embed(ids)).square().sum().backward()
+    assert copied.grad.any()
 
 
 def test_an_ear_begins_by_saying_nothing_and_learns():
-    config = dataclasses.replace(preset('tiny', VOCABULARY), ear_blocks=0, ear_sounds=0)
-    state = run_of(config)
-    deeper, wider = deepen_run(state, config, [], {'ear_blocks': 2, 'ear_sounds': 40})
-    deaf, hearing = build_net(config), build_net(wider)
-    deaf.load_state_dict(state['average'])
-    hearing.load_state_dict(deeper['average'])
+    config = preset('tiny', VOCABULARY)
+    deaf = net_of(dataclasses.replace(config, ear_blocks=0, ear_sounds=0))
+    hearing = deepen(deaf, config, [])
     user = torch.rand(2, 5, config.turn_frames, config.mels)
-    torch.testing.assert_close(
-        hearing.user_tokens(user, hearing.silence(2))[0], deaf.user_tokens(user, deaf.silence(2))[0]
-    )
-    for optimiser, kept in zip(build_optimisers(hearing, 1e-2), deeper['optimisers'], strict=True):
-        optimiser.load_state_dict(kept)
-        hearing.user_tokens(user, hearing.silence(2))[0][..., 0].sum().backward()
-        optimiser.step()
-    assert hearing.ear is not None and hearing.ear.merge.weight.any()
+    heard, _ = hearing.user_tokens(user, hearing.silence(2))
+    torch.testing.assert_close(heard, deaf.user_tokens(user, deaf.silence(2))[0])
+    heard[..., 0].sum().backward()
+    assert hearing.ear is not None and hearing.ear.merge.weight.grad.any()
 
 
 @pytest.mark.parametrize('ear', [{'ear_blocks': 3}, {'ear_width': 24}])
 def test_a_larger_ear_hears_the_same_and_all_of_it_learns(ear):
     config = preset('tiny', VOCABULARY)
-    state = run_of(config)
-    for tensor in state['average'].values():
-        tensor.normal_(std=0.3)
-    deeper, wider = deepen_run(state, config, [], ear)
-    small, large = build_net(config), build_net(wider)
-    small.load_state_dict(state['average'])
-    large.load_state_dict(deeper['average'])
+    small = net_of(config)
+    large = deepen(small, dataclasses.replace(config, **ear), [])
     user = torch.rand(2, 5, config.turn_frames, config.mels)
     heard, _ = large.user_tokens(user, large.silence(2))
     alike, _ = small.user_tokens(user, small.silence(2))
@@ -130,40 +93,44 @@ def test_only_blocks_that_are_there(after):
         deepen_config(preset('tiny', VOCABULARY), after)
 
 
-@pytest.fixture
-def deepen(tmp_path):
-    """The command, on a state."""
-
-    def run(state, *after):
-        torch.save(state, tmp_path / 'state.pt')
-        command = [sys.executable, '-m', 'interaction_node.model.deepen']
-        command += [
-            '--state',
-            str(tmp_path / 'state.pt'),
-            '--output',
-            str(tmp_path / 'deeper' / 'state.pt'),
-        ]
-        command += ['--after', *map(str, after)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
-
-    return run
+def command(checkpoint, output, *after):
+    """Runs the command."""
+    line = [sys.executable, '-m', 'interaction_node.model.deepen']
+    line += ['--checkpoint', str(checkpoint), '--output', str(output)]
+    line += ['--after', *map(str, after)]
+    return subprocess.run(line, capture_output=True, text=True, timeout=120)
 
 
-def test_the_command_makes_a_run_of_the_preset(deepen, tmp_path):
-    wanted = preset('nano', len(default_vocabulary()))
-    decoder = dataclasses.replace(
-        wanted.transformer,
-        layer_types=('sliding', 'full', 'sliding', 'full'),
-        mlp_types=('dense',) * 4,
-    )
-    state = run_of(dataclasses.replace(wanted, transformer=decoder), steps=1)
-    done = deepen(state, 0, 2)
+def test_the_command_makes_a_checkpoint_of_the_preset(tmp_path):
+    vocabulary = default_vocabulary()
+    wanted = preset('nano', len(vocabulary))
+    kept, after = undoubled(wanted.transformer.layer_types)
+    shallow = build_net(deeper_shape(wanted, kept))
+    voice = {'flow.gain': torch.ones(3)}
+    save_checkpoint(tmp_path / 'shallow.safetensors', shallow, vocabulary, voice, {'steps': 7})
+    output = tmp_path / 'new' / 'deeper.safetensors'
+    done = command(tmp_path / 'shallow.safetensors', output, *after)
     assert done.returncode == 0, done.stderr
-    assert '4 blocks became 6, step 1' in done.stdout
-    build_net(wanted).load_state_dict(torch.load(tmp_path / 'deeper' / 'state.pt')['average'])
+    assert f'{len(kept)} blocks became {len(kept) + len(after)}' in done.stdout
+    net, _, extra, notes = load_checkpoint(output)
+    assert net.config == wanted
+    assert extra['flow.gain'].equal(voice['flow.gain']) and notes == {'steps': 7}
 
 
-def test_the_command_says_what_does_not_fit(deepen):
-    done = deepen(run_of(preset('tiny', VOCABULARY)), 0)
+def undoubled(types):
+    """Types of layers without second ones of a kind, and the blocks that these are copies of."""
+    kept, after = [], []
+    for block in types:
+        if kept and kept[-1] == block and after[-1:] != [len(kept) - 1]:
+            after.append(len(kept) - 1)
+        else:
+            kept.append(block)
+    return tuple(kept), after
+
+
+def test_the_command_says_what_does_not_fit(tmp_path):
+    net = build_net(preset('tiny', len(default_vocabulary())))
+    save_checkpoint(tmp_path / 'tiny.safetensors', net, default_vocabulary())
+    done = command(tmp_path / 'tiny.safetensors', tmp_path / 'deeper.safetensors', 0)
     assert done.returncode == 2
-    assert '--after: 2 blocks become 3, preset has 6' in done.stderr
+    assert "after: [0] gives layers ('sliding', 'sliding', 'full'), expected" in done.stderr

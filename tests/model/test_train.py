@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from burst_bank import write_burst_bank
+from torch._dynamo.utils import counters
 
 from interaction_node.model.checkpoint import build_net, load_checkpoint, preset, save_checkpoint
 from interaction_node.model.curves import draw_curves
@@ -28,7 +29,7 @@ from interaction_node.model.losses import (
 )
 from interaction_node.model.parallel import Ranks
 from interaction_node.model.tokens import Vocabulary, default_vocabulary
-from interaction_node.model.train import Trainer, hear_for_itself, keep_ear
+from interaction_node.model.train import Trainer, compile_net, hear_for_itself, keep_ear
 
 ROOT = Path(__file__).parents[2]
 SIDE_BY_SIDE = ROOT / 'tests' / 'support' / 'train_side_by_side.py'
@@ -45,6 +46,21 @@ def torchrun(*arguments):
     command += ['--nproc-per-node', '2', *map(str, arguments)]
     environment = os.environ | {'OMP_NUM_THREADS': '1'}
     subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=500)
+
+
+def test_a_deep_decoder_compiles_no_more_than_its_two_types_of_block():
+    config = preset('tiny', 50)
+    decoder = dataclasses.replace(
+        config.transformer, layer_types=('sliding', 'full') * 2, mlp_types=('dense',) * 4
+    )
+    net = build_net(dataclasses.replace(config, transformer=decoder))
+    sequences = [torch.randn(2, n, decoder.width, requires_grad=True) for n in (48, 64)]
+    eager = [net.transformer(each) for each in sequences]
+    compile_net(net, backend='aot_eager')
+    counters.clear()
+    for each, wanted in zip(sequences, eager, strict=True):
+        torch.testing.assert_close(net.transformer(each), wanted)
+    assert counters['stats']['unique_graphs'] == 4
 
 
 @pytest.mark.slow
