@@ -177,6 +177,22 @@ class ScriptWriter(VideoWriter):
             self.script.skips.append((self.script.cursor + 10, until))
             self.script.cursor = until
 
+    def _broken_off(self) -> None:
+        """One order that lasts after the other, each stopped soon: most is about how they begin."""
+        while self._room_left(9):
+            kind = 'count_set' if self._rng.random() < 0.7 else 'time_set'
+            if self._say(kind, 0.1) is None:
+                break
+            self._pause(0.6, 3.0)
+            draw = self._rng.random()
+            if draw < 0.2:
+                self._say('backchannel')
+                self._pause(0.6, 2.0)
+            elif draw < 0.5:
+                self._something_idle()
+            self._say('interruption')
+            self._pause(0.8, 1.8)
+
     def _count_from_afar(self) -> None:
         meaning = self._say_where('count_set', lambda meaning: meaning['first'] > 10)
         if meaning is None:
@@ -362,6 +378,7 @@ THEMES = {
     'cue': 0.2,
     'time': 0.13,
     'count': 0.1,
+    'broken_off': 0.15,
     'command': 0.18,
     'address': 0.03,
     'delegate': 0.07,
