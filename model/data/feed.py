@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import queue
 import time
@@ -130,6 +131,7 @@ def voice_weights(store: SpeechStore) -> dict[str, float]:
 # Padded lengths: multiples of the sliding window; few, so that a compiled network has few shapes.
 LENGTHS = (192, 288, 384, 480, 576, 768, 1056)
 LISTENING_FRAMES = 800  # of one voice at a time, when only the ear practises
+_NICE = 19  # of the processes that make sessions
 
 
 def tokens_of(session: Session) -> int:
@@ -214,6 +216,7 @@ class Feed:
             )
             for number in range(processes)
         ]
+        os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # for NumPy in those processes
         for process in self._processes:
             process.start()
 
@@ -251,6 +254,8 @@ def _produce(
     lengths,
     listening,
 ) -> None:
+    # Whoever trains waits for the slowest of its threads after every layer: it goes first.
+    os.nice(_NICE)
     vocabulary = extra.vocabulary if extra else default_vocabulary()
     taught = extra.root if extra else None
     if extra:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions for training, made from a tiny bank of noise bursts that stand in for words."""
 
+import os
 import shutil
 
 import numpy as np
@@ -277,9 +278,11 @@ def test_several_processes_feed_one_trainer(bank):
     feed = Feed(bank, 3, 1024, variants=1, processes=2)
     try:
         batches = [feed.next() for _ in range(4)]
+        ranks = [os.getpriority(os.PRIO_PROCESS, each.pid) for each in feed._processes]
     finally:
         feed.close()
     assert not any(process.is_alive() for process in feed._processes)
+    assert min(ranks) > os.getpriority(os.PRIO_PROCESS, 0), 'they get in the way of the trainer'
     assert all(batch.ids_BT.shape[1] in LENGTHS for batch in batches)
     with pytest.raises(ValueError, match='processes: 0'):
         Feed(bank, 3, 1024, processes=0)
