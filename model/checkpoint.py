@@ -98,7 +98,7 @@ def save_checkpoint(
     """Writes weights, shape and vocabulary to one file.
 
     Args:
-        path: Where to write.
+        path: Where to write; its folder is made.
         net: The network.
         vocabulary: Its tokens.
         extra: Further tensors, e.g. the flow head's under 'flow.'.
@@ -119,6 +119,7 @@ def save_checkpoint(
         metadata['skills'] = json.dumps(
             {name: [vars(slot) for slot in slots] for name, slots in vocabulary.signatures.items()}
         )
+    path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata)
 
 

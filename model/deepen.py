@@ -208,7 +208,6 @@ def main() -> None:
         large = deepen(net, preset(arguments.preset, len(vocabulary)), arguments.after)
     except ValueError as error:
         parser.error(str(error))
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(arguments.output, large, vocabulary, extra, notes)
     layers = [each.config.transformer.layers for each in (net, large)]
     print(f'{arguments.output}: {layers[0]} blocks became {layers[1]}')

@@ -246,8 +246,9 @@ def train(options: argparse.Namespace) -> None:
             if trainer.step % 200 == 0:
                 trainer.save()
     trainer.save()
-    explained = trainer.write(options.output, data.sessions(64, 600))
-    print(f'{options.output}: keeps {explained:.0%} of what the decoder was told before')
+    output = options.output or options.folder / 'net.safetensors'
+    explained = trainer.write(output, data.sessions(64, 600))
+    print(f'{output}: keeps {explained:.0%} of what the decoder was told before')
 
 
 def main() -> None:
@@ -259,7 +260,7 @@ def main() -> None:
     folder = Path('.cache/train/ear_alone')
     parser.add_argument('--folder', type=Path, default=folder, help='state and curve')
     parser.add_argument(
-        '--output', type=Path, default=folder / 'net.safetensors', help='checkpoint to write'
+        '--output', type=Path, help='checkpoint to write (default: net.safetensors in that folder)'
     )
     parser.add_argument('--bank', type=Path, default=Path('.cache/bank'), help='phrase bank')
     parser.add_argument('--rate', type=float, default=1.5e-3, help='peak learning rate')

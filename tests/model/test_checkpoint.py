@@ -11,7 +11,7 @@ from interaction_node.model.tokens import Vocabulary
 def test_a_checkpoint_comes_back_with_shape_words_and_notes(tmp_path):
     vocabulary = Vocabulary(['go', 'stop'])
     net = build_net(preset('tiny', len(vocabulary)))
-    path = tmp_path / 'tiny.safetensors'
+    path = tmp_path / 'new' / 'tiny.safetensors'
     save_checkpoint(path, net, vocabulary, {'flow.x': torch.ones(2)}, {'steps': 3}, torch.float32)
     loaded, words, extra, notes = load_checkpoint(path)
     assert words.tokens == vocabulary.tokens
