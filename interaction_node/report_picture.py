@@ -16,6 +16,7 @@ from interaction_node.session_timeline import Mark, Timeline
 
 LONGEST_ROW_S = 36.0
 _LETTER = 0.0046  # width of a letter, as a share of a row
+_LINE = 0.29  # between lines of marks: three fit in between a voice and the video
 COLOURS = {
     'heard': '#2a6fb5',
     'typed': '#2a6fb5',
@@ -25,8 +26,8 @@ COLOURS = {
     'plan': '#7a4fa3',
 }
 _LANES = {
-    'heard': 2.05,
-    'typed': 2.05,
+    'heard': 1.98,
+    'typed': 1.98,
     'said': -2.05,
     'intent': -3.0,
     'refused': -3.0,
@@ -105,7 +106,7 @@ def _draw_marks(ax: Axes, marks: list[Mark], start_s: float, end_s: float) -> No
         at = min(mark.t, end_s - 0.05) if late else mark.t
         begin_s = at - width_s if late else at  # what is late ends where it would begin
         row = next((i for i, free in enumerate(free_s) if free <= begin_s), int(np.argmin(free_s)))
-        y = _LANES[mark.kind] + (0.34 * row if mark.kind in ('heard', 'typed') else -0.34 * row)
+        y = _LANES[mark.kind] + (_LINE * row if mark.kind in ('heard', 'typed') else -_LINE * row)
         align = 'right' if late else 'left'
         colour = COLOURS[mark.kind]
         ax.text(at, y, text, color=colour, fontsize=8.5, ha=align, va='center', clip_on=True)
