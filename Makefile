@@ -14,7 +14,7 @@ export LD_LIBRARY_PATH := $(VENV)/lib$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo live test eval bench train voice skills report lint
+.PHONY: help setup demo live test eval bench train voice hearing skills report lint
 
 help:  ## list the commands
 	@echo 'make COMMAND [ARGS="--more --options"]'
@@ -46,7 +46,10 @@ train: setup  ## train the model anew
 	$(RUN) -m interaction_node.model.train $(ARGS)
 
 voice: setup  ## let two speech recognisers judge the robot's voice
-	@scripts/judge_voice.sh $(ARGS)
+	@scripts/judge.sh voice $(ARGS)
+
+hearing: setup  ## let a speech recogniser and the model hear the same
+	@scripts/judge.sh hearing $(ARGS)
 
 skills: setup  ## teach the robot the new skills, places and phrases of config/skills.yaml
 	@[ -x .venv-data/bin/python ] || scripts/setup_data.sh

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lets two recognisers write down what `evaluate_speech` made, and counts their errors.
+"""Lets recognisers write down what `evaluate_speech` or `evaluation.hearing` made; counts errors.
 
-`make voice` does both. Needs the packages of requirements/judge.txt. Short phrases are judged by
-pocketsphinx among all short phrases of the folder, sentences with its open language model.
+`make voice` and `make hearing` do both. Needs the packages of requirements/judge.txt. Short phrases
+are judged by pocketsphinx among all short phrases of the folder, sentences with its open language
+model. What our own model heard, where the texts say so, is counted beside the recognisers.
 """
 
 from __future__ import annotations
@@ -110,20 +111,23 @@ def judge(folder: Path, texts: dict[str, dict[str, str]], judges: dict) -> dict[
         'n': words}; what was understood is written beside the sound.
     """
     counts: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    understood: dict[str, dict[str, str]] = defaultdict(dict)
+    understood: dict[str, dict[str, str]] = {}
     for name, sample in tqdm(sorted(texts.items()), desc=folder.name, unit='phrase'):
         wave_N, _ = soundfile.read(folder / f'{name}.wav', dtype='float32')
         reference = normalise(sample['text'])
-        for who, listen in judges.items():
-            understood[name][who] = heard = listen(wave_N, reference)
+        found = {who: listen(wave_N, reference) for who, listen in judges.items()}
+        if 'heard' in sample:
+            found['model'] = normalise(sample['heard'])
+        understood[name] = found
+        for who, heard in found.items():
             count = word_errors(reference, heard), len(reference.split())
             counts[f'{who}.{sample["kind"]}'].append(count)
             if sample['kind'] != 'unseen':
                 counts[f'{who}.learned'].append(count)
     (folder / 'understood.json').write_text(json.dumps(understood, indent=0), encoding='utf-8')
     scores = {}
-    for group, found in sorted(counts.items()):
-        errors, words = np.array(found).T
+    for group, pairs in sorted(counts.items()):
+        errors, words = np.array(pairs).T
         right = 1 - min(errors.sum() / words.sum(), 1)
         exact = np.mean(errors == 0)
         scores[group] = {'words': float(right), 'exact': float(exact), 'n': int(words.sum())}

@@ -101,6 +101,11 @@ class EarTrainer:
         self.step += 1
         return {'sound': loss.item(), 'sound_correct': correct}
 
+    def compile(self) -> None:
+        """Compiles the ear that is trained; its copies stay as they are."""
+        assert self.net.ear is not None
+        self.net.ear.compile()
+
     def _resume(self) -> None:
         state = torch.load(self.path, weights_only=True)
         self.hearing.load_state_dict(state['hearing'])
@@ -217,6 +222,8 @@ def train(options: argparse.Namespace) -> None:
     """Trains for some minutes and leaves a checkpoint."""
     torch.set_num_threads(options.threads)
     trainer = EarTrainer(options.folder, options.init, options.rate)
+    if options.compile:
+        trainer.compile()
     seed = options.seed + trainer.step
     data = Listening(
         options.bank, options.rows, options.variants, options.refresh_minutes * 60, seed
@@ -269,6 +276,7 @@ def main() -> None:
     parser.add_argument('--refresh-minutes', type=float, default=0, help='read a grown bank again')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--compile', action='store_true', help='torch.compile, a minute at first')
     try:
         train(parser.parse_args())
     except ValueError as error:

@@ -33,7 +33,7 @@ def options(before, bank, folder, **changes):
     settings = {
         'minutes': 0.1, 'decay_minutes': 0.05, 'init': before, 'folder': folder,
         'output': None, 'bank': bank, 'rate': 2e-3, 'rows': 2,
-        'variants': 1, 'refresh_minutes': 0.0, 'threads': 1, 'seed': 0,
+        'variants': 1, 'refresh_minutes': 0.0, 'threads': 1, 'seed': 0, 'compile': False,
     }  # fmt: skip
     return argparse.Namespace(**settings | changes)
 
