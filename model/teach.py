@@ -27,7 +27,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .data import phrases
 from .data.bank import Bank
 from .data.feed import Extra, Feed
-from .data.pack import SHIPPED, unpack
+from .data.pack import SHIPPED, TRAINING, unpack
 from .data.scripts import THEMES
 from .data.taught_speech import Job, build, plan, robot_jobs
 from .descent import descend
@@ -108,7 +108,7 @@ def _digest(exercises: Sequence[Exercise], jobs: Sequence[Job]) -> str:
 
 
 def make_bank(options: argparse.Namespace) -> None:
-    """Builds a small ordinary bank where there is none, to practise what the robot can already.
+    """Makes a small ordinary bank where there is none, to practise what the robot can already.
 
     Test voices are those that come along, unless the bank has its own.
     """
@@ -120,23 +120,18 @@ def make_bank(options: argparse.Namespace) -> None:
 
 def _build_bank(options: argparse.Namespace) -> None:
     print(
-        f'{options.bank} has no phrase bank yet: a small one is built, about '
-        f'{options.bank_minutes:g} minutes. docs/data.md says how to make a better one.',
+        f'{options.bank} has no phrase bank yet: to the voices that come along others are added, '
+        f'for {options.bank_minutes:g} minutes. docs/data.md says how to make a better one.',
         flush=True,
     )
     installed = _installed(['piper', *options.engines])
     if 'piper' not in installed or len(installed) < 2:
         raise TeachError(f'speech engines: only {installed} work; run scripts/setup_data.sh')
+    unpack(ROOT / TRAINING, options.bank)
     module = [speech_python(), '-m', 'model.data.bank', '--root', str(options.bank.resolve())]
-    for engines, share in ((['piper'], 0.25), (installed[1:], 0.75)):
-        limits = ['--minutes', str(options.bank_minutes * share)]
-        command = [*module, 'build', '--engines', *engines, *limits]
-        subprocess.run(command, cwd=ROOT, check=True)
-    if not _has_bank(options.bank):
-        raise TeachError(
-            f'{options.bank} is still empty after {options.bank_minutes:g} minutes; give more with '
-            '--bank-minutes'
-        )
+    limits = ['--minutes', str(options.bank_minutes)]
+    command = [*module, 'build', '--engines', *installed[1:], *limits]
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
 def _has_bank(root: Path) -> bool:
@@ -361,7 +356,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add('--steps', type=int, default=0, help='most training steps; 0 for no limit')
     add('--speech-minutes', type=float, default=12, help='longest synthesis of new phrases')
     add('--bank', type=Path, default=Path('.cache/bank'), help='ordinary phrase bank')
-    add('--bank-minutes', type=float, default=12, help='time to build one where there is none')
+    add('--bank-minutes', type=float, default=9, help='time to add voices where there is none')
     add('--cache', type=Path, default=Path('.cache/skills'), help='folder of what was spoken')
     add('--engines', nargs='+', default=list(ENGINES), choices=ENGINES, help='who speaks')
     add('--clips', type=int, default=0, help='most sentences of a voice; 0: as suits its engine')

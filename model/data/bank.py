@@ -23,6 +23,7 @@ SAMPLE_RATE_HZ = 16_000
 SPLITS = ('train', 'val', 'test', 'robot')
 ENGINES = ('piper', 'hibari', 'pico', 'flite', 'festival', 'espeak', 'kokoro')
 DEFAULT_ROOT = Path('.cache/bank')
+_SOURCES = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -240,12 +241,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=['*'],
         help='patterns of the kinds of phrases; with a --seed of its own (default: all)',
     )
+    commands.add_parser('unpack', help='begin with the training voices that come along')
     commands.add_parser('backgrounds', help='make noise and music')
     commands.add_parser('realign', help='look again for words that were not found')
     commands.add_parser('summary', help='count clips and minutes')
     options = parser.parse_args(arguments)
     if options.command == 'summary':
         print(summary(options.root), kinds_table(options.root), sep='\n\n')
+        return
+    if options.command == 'unpack':
+        from .pack import TRAINING, unpack  # needs this module
+
+        try:
+            print(f'{unpack(_SOURCES / TRAINING, options.root)} clips in {options.root}')
+        except ValueError as error:
+            parser.exit(1, f'bank: {error}\n')
         return
     if options.command == 'backgrounds':
         from .backgrounds import build_backgrounds

@@ -2,8 +2,9 @@
 """Clips of the phrase bank as two files that can be shipped: Opus, and what is said in it.
 
 The bank of the test voices is made from what the repository holds, apart from any other bank, so
-that everybody scores a model on the same clips and needs no speech engines. Run as a program, this
-writes these files from a bank that scripts/build_test_bank.sh has made.
+that everybody scores a model on the same clips and needs no speech engines. A few training voices
+come along too, to begin with. Run as a program, this writes these files from a bank; that of the
+test voices is made by scripts/build_test_bank.sh.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import soundfile
 from .bank import DEFAULT_ROOT, SAMPLE_RATE_HZ, SPLITS, Clip, read_shard, write_shard
 
 SHIPPED = Path('benchmarks/test_voices')
+TRAINING = Path('benchmarks/training_voices')
 UNPACKED = Path('.cache/test_voices')
 SOUND, FACTS = 'clips.opus', 'clips.json.gz'
 # Silence between two clips, so that a codec doesn't smear one into the next.
@@ -34,6 +36,13 @@ _BLOCK_S = 60
 def is_for_tests(clip: Clip) -> bool:
     """Whether the evaluation needs a clip: all of test voices, of the robot a result to read."""
     return clip.split == 'test' or (clip.kind == 'robot_open' and clip.text_split == 'test')
+
+
+def is_for_training(clip: Clip) -> bool:
+    """Whether a clip is worth shipping for training: natural and slow to make, or the robot's."""
+    if clip.split == 'robot':
+        return clip.text_split != 'test'
+    return clip.split == 'train' and clip.voice.startswith('kokoro-')
 
 
 def pack(root: Path, folder: Path, wanted: Callable[[Clip], bool] = is_for_tests) -> int:
@@ -136,10 +145,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--bank', type=Path, default=DEFAULT_ROOT, help='default: %(default)s')
-    parser.add_argument('--folder', type=Path, default=SHIPPED, help='default: %(default)s')
+    parser.add_argument(
+        '--what', choices=['test', 'training'], default='test', help='voices (default: %(default)s)'
+    )
+    parser.add_argument('--folder', type=Path, help=f'default: {SHIPPED} or {TRAINING}')
     options = parser.parse_args(arguments)
+    for_tests = options.what == 'test'
+    folder = options.folder or (SHIPPED if for_tests else TRAINING)
     try:
-        count = pack(options.bank, options.folder)
+        count = pack(options.bank, folder, is_for_tests if for_tests else is_for_training)
     except ValueError as error:
         parser.exit(1, f'pack: {error}\n')
     print(f'pack: {count} clips')

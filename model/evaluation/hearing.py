@@ -9,6 +9,7 @@ which judge_speech.py reads.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 from pathlib import Path
@@ -47,7 +48,7 @@ def write(folder: Path, studio: Studio, model: InteractionModel, count: int) -> 
     folder.mkdir(parents=True, exist_ok=True)
     texts = {}
     for index in tqdm(range(count), desc='hearing', unit='phrase'):
-        sample = make(studio, 'Hearing', index, lambda take, index=index: told(take, index))
+        sample = make(studio, 'Hearing', index, functools.partial(told, index=index))
         heard = ' '.join(word for _, word in live(model, sample).heard)
         name = f'{index:03}'
         soundfile.write(folder / f'{name}.wav', sample.pcm, SAMPLE_RATE_HZ)

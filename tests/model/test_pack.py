@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from burst_bank import write_burst_bank
 
+from interaction_node.model.data import bank as bank_module
 from interaction_node.model.data.bank import Bank, read_shard
 from interaction_node.model.data.pack import (
     FACTS,
@@ -27,6 +28,11 @@ SPLIT_OF = {voice.key: voice.split for voice in VOICES}
 @pytest.fixture(scope='module')
 def bank(tmp_path_factory):
     return write_burst_bank(tmp_path_factory.mktemp('packed') / 'bank', ('bursts-a',), each=2)
+
+
+def run_bank(monkeypatch, *arguments):
+    monkeypatch.setattr('sys.argv', ['bank', *arguments])
+    bank_module.main()
 
 
 def without_sound(clip):
@@ -92,6 +98,25 @@ def test_the_bank_of_shipped_clips_is_made_once_and_again_if_that_was_cut_short(
     assert not shipped_bank(tmp_path / 'packed', root).joinpath('train', shards[0].name).exists()
     (root / 'whole').unlink()
     assert shipped_bank(tmp_path / 'packed', root).joinpath('train', shards[0].name).exists()
+
+
+def test_the_shipped_training_clips_are_of_training_voices_and_their_phrases(tmp_path, monkeypatch):
+    run_bank(monkeypatch, '--root', str(tmp_path), 'unpack')
+    bank = Bank.load(tmp_path, 'train')
+    assert len(bank) > 1_300
+    assert all(SPLIT_OF[voice] == 'train' for voice in bank.voices)
+    assert {clip.text_split for clip in bank} == {'train', 'shared'}
+    robot = Bank.load(tmp_path, 'robot')
+    assert len(robot) > 500
+    assert 'test' not in {clip.text_split for clip in robot}
+    assert not list(tmp_path.glob('test/*'))
+
+
+def test_what_comes_along_is_missing_from_an_installed_package(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bank_module, '_SOURCES', tmp_path)
+    with pytest.raises(SystemExit):
+        run_bank(monkeypatch, '--root', str(tmp_path / 'bank'), 'unpack')
+    assert 'training_voices has no clips.opus' in capsys.readouterr().err
 
 
 def test_the_shipped_clips_are_of_test_voices_and_of_phrases_that_are_not_trained(tmp_path):
