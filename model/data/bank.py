@@ -23,7 +23,6 @@ SAMPLE_RATE_HZ = 16_000
 SPLITS = ('train', 'val', 'test', 'robot')
 ENGINES = ('piper', 'hibari', 'pico', 'flite', 'festival', 'espeak', 'kokoro')
 DEFAULT_ROOT = Path('.cache/bank')
-_SOURCES = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -253,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from .pack import TRAINING, unpack  # needs this module
 
         try:
-            print(f'{unpack(_SOURCES / TRAINING, options.root)} clips in {options.root}')
+            print(f'{unpack(TRAINING, options.root)} clips in {options.root}')
         except ValueError as error:
             parser.exit(1, f'bank: {error}\n')
         return

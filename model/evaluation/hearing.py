@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import os
 from pathlib import Path
 
 import soundfile
@@ -64,7 +63,6 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0, help='decides the phrases')
     parser.add_argument('--output', type=Path, default=Path('out/hearing/test'), help='folder')
     options = parser.parse_args()
-    os.environ['OMP_NUM_THREADS'] = '1'
     try:
         studio = Studio(shipped_bank(), options.seed)
         write(options.output, studio, load_model(options.model), options.count)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What people say is written down beside what a model heard, and judged word by word."""
 
-import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,10 @@ from interaction_node.model.evaluation.models import SilentModel
 from interaction_node.model.evaluation.studio import Studio
 from interaction_node.model.interface import StepResult
 
+sys.path.insert(0, str(Path(__file__).parents[2] / 'benchmarks'))
+
+import judge_speech
+
 
 class Parrot(SilentModel):
     """Hears the same two words in the second micro-turn, whatever is said."""
@@ -21,15 +25,6 @@ class Parrot(SilentModel):
     def step(self, micro_turn):
         heard = ('turn', 'left') if micro_turn.index == 1 else ()
         return StepResult(micro_turn.index, heard=heard)
-
-
-@pytest.fixture(scope='module')
-def judge_speech():
-    path = Path(__file__).parents[2] / 'benchmarks' / 'judge_speech.py'
-    spec = importlib.util.spec_from_file_location('judge_speech', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_sound_and_words_are_written_for_the_judges(tmp_path):
@@ -44,7 +39,7 @@ def test_sound_and_words_are_written_for_the_judges(tmp_path):
         assert len(samples) > 0.15 * rate * len(each['text'].split())
 
 
-def test_words_are_counted_for_a_recogniser_and_for_the_model(judge_speech, tmp_path):
+def test_words_are_counted_for_a_recogniser_and_for_the_model(tmp_path):
     soundfile.write(tmp_path / 'a.wav', [0.0] * 160, 16_000)
     texts = {'a': {'text': 'turn left now', 'kind': 'command', 'heard': 'turn right'}}
     scores = judge_speech.judge(tmp_path, texts, {'deaf': lambda wave, text: ''})
@@ -56,9 +51,9 @@ def test_words_are_counted_for_a_recogniser_and_for_the_model(judge_speech, tmp_
     ('reference', 'heard', 'errors'),
     [('go left', 'go left', 0), ('go left', 'left', 1), ('go', 'oh go on', 2), ('', 'yes', 1)],
 )
-def test_word_errors(judge_speech, reference, heard, errors):
+def test_word_errors(reference, heard, errors):
     assert judge_speech.word_errors(reference, heard) == errors
 
 
-def test_numbers_and_spellings_are_the_same_to_the_judges(judge_speech):
+def test_numbers_and_spellings_are_the_same_to_the_judges():
     assert judge_speech.normalise('OK, 12 grey doors!') == 'okay twelve gray doors'

@@ -30,11 +30,6 @@ def bank(tmp_path_factory):
     return write_burst_bank(tmp_path_factory.mktemp('packed') / 'bank', ('bursts-a',), each=2)
 
 
-def run_bank(monkeypatch, *arguments):
-    monkeypatch.setattr('sys.argv', ['bank', *arguments])
-    bank_module.main()
-
-
 def without_sound(clip):
     return {
         field.name: getattr(clip, field.name)
@@ -100,8 +95,8 @@ def test_the_bank_of_shipped_clips_is_made_once_and_again_if_that_was_cut_short(
     assert shipped_bank(tmp_path / 'packed', root).joinpath('train', shards[0].name).exists()
 
 
-def test_the_shipped_training_clips_are_of_training_voices_and_their_phrases(tmp_path, monkeypatch):
-    run_bank(monkeypatch, '--root', str(tmp_path), 'unpack')
+def test_the_shipped_training_clips_are_of_training_voices_and_their_phrases(tmp_path):
+    bank_module.main(['--root', str(tmp_path), 'unpack'])
     bank = Bank.load(tmp_path, 'train')
     assert len(bank) > 1_300
     assert all(SPLIT_OF[voice] == 'train' for voice in bank.voices)
@@ -112,10 +107,10 @@ def test_the_shipped_training_clips_are_of_training_voices_and_their_phrases(tmp
     assert not list(tmp_path.glob('test/*'))
 
 
-def test_what_comes_along_is_missing_from_an_installed_package(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(bank_module, '_SOURCES', tmp_path)
+def test_it_is_said_where_the_clips_that_come_along_were_looked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
-        run_bank(monkeypatch, '--root', str(tmp_path / 'bank'), 'unpack')
+        bank_module.main(['--root', str(tmp_path / 'bank'), 'unpack'])
     assert 'training_voices has no clips.opus' in capsys.readouterr().err
 
 
