@@ -23,7 +23,7 @@ LEVEL_DBFS = -26.0
 CLIP_S = 15
 # Clips of each kind, per split.
 COUNTS = {
-    'train': {'noise': 88, 'music': 60},
+    'train': {'noise': 320, 'music': 120},
     'val': {'noise': 8, 'music': 6},
     'test': {'noise': 16, 'music': 12},
 }

@@ -14,7 +14,7 @@ from random import Random
 
 import numpy as np
 
-from . import hibari_voices, kokoro
+from . import accents, hibari_voices, kokoro
 from .voices import Voice
 
 
@@ -129,7 +129,8 @@ def _pico_engine(language: str):
 
 
 def _pico(voice: Voice, text: str, rng: Random) -> tuple[np.ndarray, int]:
-    engine = _pico_engine(voice.settings['language'])
+    language = voice.settings['language']
+    engine = _pico_engine(language)
     engine.rate = rng.randint(80, 125)
     engine.pitch = round(voice.settings['pitch'] * rng.uniform(0.93, 1.08))
     pieces: list[bytes] = []
@@ -138,7 +139,7 @@ def _pico(voice: Voice, text: str, rng: Random) -> tuple[np.ndarray, int]:
         pieces.append(audio)
         return True
 
-    engine.speak(text, keep)
+    engine.speak(accents.spoken(text, language) if language in accents.SOUNDS else text, keep)
     if not pieces:
         raise RuntimeError('pico made no sound')
     return np.frombuffer(b''.join(pieces), np.int16).astype(np.float32) / 32768, 16_000

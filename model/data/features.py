@@ -19,6 +19,7 @@ from ..mel import HOP, LOG_MAX, LOG_MIN, SAMPLE_RATE_HZ, WINDOW, mel_levels, mel
 from ..tokens import normalise
 
 REFERENCE_RMS = 0.05
+_SYLLABLE = 11  # frames, about four a second
 _STEP = (LOG_MAX - LOG_MIN) / 255
 
 
@@ -110,6 +111,31 @@ def augment(samples: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, 
     return samples.astype(np.float32), stretch
 
 
+def other_rhythm(frames: int, rng: np.random.Generator) -> np.ndarray:
+    """A rhythm for somebody else: some syllables drawn out, others hurried.
+
+    Args:
+        frames: Length of what was said.
+        rng: Random numbers.
+
+    Returns:
+        (frames + 1,) float64, ascending from 0: where each frame, and the end, comes to lie.
+    """
+    knots = np.arange(0, frames + _SYLLABLE, _SYLLABLE)
+    slower = rng.normal(0, 0.08) + np.clip(rng.normal(0, 0.18, len(knots)), -0.4, 0.4)
+    lasts = np.exp(np.interp(np.arange(frames), knots, slower))
+    return np.concatenate([[0.0], np.cumsum(lasts)])
+
+
+def in_rhythm(levels_FM: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Levels as they are when every frame lies where `other_rhythm` puts it, (G, M) uint8."""
+    at = np.interp(np.arange(int(places[-1])), places[:-1], np.arange(len(levels_FM)))
+    low = at.astype(int)
+    high = np.minimum(low + 1, len(levels_FM) - 1)
+    share = (at - low)[:, None]
+    return np.round(levels_FM[low] * (1 - share) + levels_FM[high] * share).astype(np.uint8)
+
+
 def utterance(clip, index: tuple[str, int], rng: np.random.Generator | None) -> Utterance:
     """Features of one clip of the bank.
 
@@ -129,8 +155,16 @@ def utterance(clip, index: tuple[str, int], rng: np.random.Generator | None) -> 
     for text, start_s, end_s in clip.words:
         for part in normalise(text) or [text]:
             words.append((part, int(start_s * scale), int(np.ceil(end_s * scale))))
+    levels_FM = mel_levels(mel_magnitude(samples))
+    if rng is not None and rng.random() < 0.7:
+        places = other_rhythm(len(levels_FM), rng)
+        levels_FM = in_rhythm(levels_FM, places)
+        ends = np.round(places).astype(int).tolist()
+        words = [
+            (text, ends[min(a, len(ends) - 1)], ends[min(b, len(ends) - 1)]) for text, a, b in words
+        ]
     return Utterance(
-        mel_levels(mel_magnitude(samples)),
+        levels_FM,
         tuple(words),
         index,
         clip.kind,

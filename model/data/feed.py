@@ -108,8 +108,8 @@ def _render(path: Path, split: str, variants: int, seed: int) -> list[Utterance]
 ENGINE_SHARES = {
     'kokoro': 0.5,
     'hibari': 0.12,
-    'espeak': 0.18,
-    'pico': 0.08,
+    'espeak': 0.14,
+    'pico': 0.12,
     'flite': 0.06,
     'festival': 0.06,
 }

@@ -194,7 +194,7 @@ class SessionFactory:
             return
         for _ in range(1 if rng.random() < 0.8 else 2):
             sound: Utterance = self._store.sounds[rng.integers(len(self._store.sounds))]
-            gain_db = float(rng.uniform(-42, -12))
+            gain_db = float(rng.uniform(-38, -8))
             tint = colour(rng)
             start = int(rng.integers(0, max(1, len(power) // 2))) if rng.random() < 0.3 else 0
             while start < len(power):

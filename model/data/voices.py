@@ -198,12 +198,23 @@ def _hibari(count: int) -> list[Voice]:
     return voices
 
 
+def _pico(name: str, language: str, pitch: int = 100) -> Voice:
+    settings = {'language': language, 'pitch': pitch}
+    return Voice('pico', name, 'train', True, 'Apache-2.0', settings)
+
+
 _SMALL = (
     *_hibari(30),
-    Voice('pico', 'us', 'train', True, 'Apache-2.0', {'language': 'en-US', 'pitch': 100}),
-    Voice('pico', 'us_low', 'train', True, 'Apache-2.0', {'language': 'en-US', 'pitch': 72}),
-    Voice('pico', 'gb', 'train', True, 'Apache-2.0', {'language': 'en-GB', 'pitch': 100}),
-    Voice('pico', 'gb_high', 'train', True, 'Apache-2.0', {'language': 'en-GB', 'pitch': 124}),
+    _pico('us', 'en-US'),
+    _pico('us_low', 'en-US', 72),
+    _pico('gb', 'en-GB'),
+    _pico('gb_high', 'en-GB', 124),
+    # English with the accents of others.
+    _pico('de', 'de-DE'),
+    _pico('de_low', 'de-DE', 75),
+    _pico('fr', 'fr-FR'),
+    _pico('fr_low', 'fr-FR', 78),
+    _pico('es', 'es-ES'),
 )
 
 ROBOT = Voice('piper', 'joe', 'robot', True, 'CC0-1.0')

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interaction_node.model.data import build
+from interaction_node.model.data import accents, build
 from interaction_node.model.data.align import plausible, proportional
 from interaction_node.model.data.bank import Bank, Clip, read_shard, summary, write_shard
 from interaction_node.model.data.build import plan
@@ -229,3 +229,26 @@ def test_warping_moves_a_formant():
     assert np.argmax(warp(spectrum, 1.2)[:, 0]) == 120
     assert np.argmax(warp(spectrum, 0.8)[:, 0]) == 80
     assert np.array_equal(warp(spectrum, 1.0), spectrum)
+
+
+@pytest.mark.parametrize(
+    ('language', 'sounds', 'wanted'),
+    [
+        ('de-DE', 'mˈiːɾɚz', 'm"i:t6z'),
+        ('fr-FR', 'ðə', 'z9'),
+        ('fr-FR', 'hˈaʊ', '"au'),  # the French have no h
+        ('es-ES', 'dʒˈuːlaɪ', 'jj"ulaj'),
+        ('es-ES', 'fˌɔːɹwɚd', 'forwerd'),
+    ],
+)
+def test_english_takes_the_nearest_sounds_of_another_language(language, sounds, wanted):
+    assert accents.xsampa(sounds, language) == wanted
+
+
+def test_accented_text_keeps_its_commas_and_its_end(monkeypatch):
+    class Done:
+        stdout = ' ɡˈoʊ \n'
+
+    monkeypatch.setattr(accents.subprocess, 'run', lambda *_, **__: Done)
+    word = "<phoneme alphabet='xsampa' ph='g\"o:'/>"
+    assert accents.spoken('go, go!', 'de-DE') == f'{word}, {word}!'

@@ -9,7 +9,13 @@ import pytest
 from burst_bank import burst_clip, write_burst_bank
 
 from interaction_node.model.data import script_speech
-from interaction_node.model.data.features import REFERENCE_RMS, speech_rms, utterance
+from interaction_node.model.data.features import (
+    REFERENCE_RMS,
+    in_rhythm,
+    other_rhythm,
+    speech_rms,
+    utterance,
+)
 from interaction_node.model.data.feed import LENGTHS, Feed, Packer, load_store, tokens_of
 from interaction_node.model.data.mixing import Piece, add_power, reverberate, to_log
 from interaction_node.model.data.recomposed import Recomposed, choose_swaps, swap_meaning
@@ -312,3 +318,34 @@ def test_lengths_are_those_that_were_asked_for(store, vocabulary):
             assert all(tokens_of(each) <= full[1] for each in full[0])
             lengths.add(full[1])
     assert lengths == {384, 768}
+
+
+@pytest.mark.parametrize('frames', [1, 7, 11, 150])
+def test_another_rhythm_keeps_the_order(frames):
+    levels = np.repeat(np.arange(frames, dtype=np.uint8)[:, None], MELS, axis=1)
+    lengths = []
+    for seed in range(30):
+        places = other_rhythm(frames, np.random.default_rng(seed))
+        assert places.shape == (frames + 1,)
+        assert places[0] == 0
+        assert (np.diff(places) > 0).all()
+        moved = in_rhythm(levels, places)
+        assert moved.shape == (int(places[-1]), MELS)
+        assert (np.diff(moved.astype(int), axis=0) >= 0).all()
+        for frame in range(frames):
+            place = round(places[frame])
+            if place < len(moved):
+                assert int(moved[place, 0]) == pytest.approx(frame, abs=1.5)
+        lengths.append(len(moved))
+    assert frames < 100 or 0.7 * frames < min(lengths) < frames < max(lengths) < 1.5 * frames
+
+
+def test_words_keep_to_their_sound_in_another_rhythm():
+    clip = burst_clip('say hello when the door opens', 'cue_set', {}, 'a', 'train')
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        said = utterance(clip, ('', 0), rng)
+        assert [word for word, _, _ in said.words] == clip.text.split()
+        ends = [frame for _, first, last in said.words for frame in (first, last)]
+        assert ends == sorted(ends)
+        assert ends[-1] <= said.frames + 1
