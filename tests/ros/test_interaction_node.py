@@ -451,9 +451,7 @@ def test_a_model_that_fails_or_is_slow_leaves_no_holes(world):
     world.type('slow 0.5')
     world.wait(lambda: world.status[-1].deadlines_missed > 6, 'missed deadlines', 20.0)
     assert max(each.backlog for each in world.status) > 0
-    world.wait(
-        lambda: world.diagnosis() and 'too slow' in world.diagnosis().message, 'diagnostics'
-    )
+    world.wait(lambda: world.diagnosis() and 'too slow' in world.diagnosis().message, 'diagnostics')
     world.type('slow 0')
     world.wait(
         lambda: world.status[-1].backlog == 0 and not world.status[-1].deadline_missed,
