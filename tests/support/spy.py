@@ -11,6 +11,8 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+_MUTUAL_S = 0.3
+
 
 class Spy:
     """A node in the test's own process that publishes, collects and calls, over real DDS.
@@ -90,6 +92,9 @@ class Spy:
         client = self.node.create_client(service_type, service)
         try:
             self.wait_until(client.service_is_ready, timeout_s, f'service {service}')
+            # That we have found the server doesn't mean that it has found us; it answers nobody
+            # whom it doesn't know.
+            time.sleep(_MUTUAL_S)
             answered = threading.Event()
             future = client.call_async(request)
             future.add_done_callback(lambda _: answered.set())
