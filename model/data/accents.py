@@ -7,7 +7,7 @@ has, in X-SAMPA, which Pico reads in <phoneme> tags.
 
 from __future__ import annotations
 
-import subprocess
+from . import ipa
 
 _COMMON = {sound: sound for sound in 'pbtdkfvszmnlj'} | {'ɡ': 'g', 'x': 'k', 'ʔ': 't', 'ɾ': 't'}
 _COMMON |= {'ˈ': '"', 'tʃ': 'tS', 'i': 'i', 'ᵻ': 'i'}
@@ -32,23 +32,8 @@ def _table(pairs: str) -> dict[str, str]:
 SOUNDS = {'de-DE': _table(_GERMAN), 'fr-FR': _table(_FRENCH), 'es-ES': _table(_SPANISH)}
 
 
-def xsampa(sounds: str, language: str) -> str:
-    """One word in the sounds of another language, X-SAMPA.
-
-    Args:
-        sounds: espeak-ng's IPA; what neither it nor the language tells apart is left out.
-        language: 'de-DE', 'fr-FR' or 'es-ES'.
-    """
-    table, written, at = SOUNDS[language], '', 0
-    while at < len(sounds):
-        size = next((n for n in (2, 1) if sounds[at : at + n] in table), 1)
-        written += table.get(sounds[at : at + size], '')
-        at += size
-    return written
-
-
 def spoken(text: str, language: str) -> str:
-    """English text as Pico's voice of another language is to read it.
+    """English text as Pico's voice of another language is to read it, word by word in X-SAMPA.
 
     Args:
         text: words with commas and an end mark, which are kept.
@@ -59,8 +44,6 @@ def spoken(text: str, language: str) -> str:
     """
     parts = []
     for part in text[:-1].split(','):
-        command = ['espeak-ng', '-q', '--ipa', '-v', 'en-us', part]
-        done = subprocess.run(command, capture_output=True, check=True, text=True)
-        words = [xsampa(word, language) for word in done.stdout.split()]
+        words = [''.join(ipa.spelt(word, SOUNDS[language])) for word in ipa.sounds(part)]
         parts.append(' '.join(f"<phoneme alphabet='xsampa' ph='{word}'/>" for word in words))
     return ', '.join(parts) + text[-1]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -11,6 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from ..sounds import PRONUNCIATIONS
+from . import ipa
 
 SAMPLE_RATE_HZ = 16_000
 FRAME_S = 0.01
@@ -119,16 +119,7 @@ _SOUNDS = {
 
 def spell(word: str) -> str:
     """A word's sounds in the aligner's alphabet, by way of espeak-ng; '' if it cannot be said."""
-    ipa = subprocess.run(
-        ['espeak-ng', '-q', '--ipa', '-v', 'en-us', word], capture_output=True, text=True
-    ).stdout
-    phones, rest = [], ipa.strip()
-    while rest:
-        sound = next((s for s in (rest[:2], rest[:1]) if s in _SOUNDS), None)
-        if sound:
-            phones.append(_SOUNDS[sound])
-        rest = rest[len(sound) if sound else 1 :]
-    return ' '.join(phones)
+    return ' '.join(symbol for part in ipa.sounds(word) for symbol in ipa.spelt(part, _SOUNDS))
 
 
 def _forced(pcm: np.ndarray, words: list[str]) -> list[tuple[str, float, float]] | None:

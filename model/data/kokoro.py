@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.resources
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
@@ -19,6 +18,8 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+
+from . import ipa
 
 SAMPLE_RATE_HZ = 24_000
 STYLES_DIR = Path(sys.prefix) / 'share' / 'kokoro_voices'
@@ -49,10 +50,7 @@ def phonemes(text: str, accent: str) -> str:
     table = (_AMERICAN if accent == 'en-us' else _BRITISH) | _COMMON
     pieces = []
     for part in text.replace('x-ray', 'x ray').split(','):
-        command = ['espeak-ng', '-q', '--ipa', '-v', accent, part]
-        sounds = ' '.join(
-            subprocess.run(command, capture_output=True, check=True, text=True).stdout.split()
-        )
+        sounds = ' '.join(ipa.sounds(part, accent))
         for old in sorted(table, key=len, reverse=True):
             sounds = sounds.replace(old, table[old])
         pieces.append(sounds)
