@@ -169,10 +169,6 @@ class InteractionNode(LifecycleNode):
     def _begin_session(self) -> _Session:
         model = self._model
         assert model is not None, 'activated before it was configured'
-        if self._memory is None:
-            model.reset()
-        else:
-            self._memory.begin()
         clock = MicroTurnClock(self._clock_settings())
         voice = Voice(
             self,
@@ -182,6 +178,14 @@ class InteractionNode(LifecycleNode):
             self._settings['speech.pause_ms'] / 1e3,
         )
         now = self._pacing_clock()
+
+        def begin() -> None:
+            # Once more, since some of what is compiled is a thread's own.
+            warm_up(model, self._settings['model.warm_up_turns'])
+            if self._memory is None:
+                model.reset()
+            else:
+                self._memory.begin()
 
         def deliver(step: Step) -> None:
             output.deliver(step)  # made below, before the thread starts
@@ -194,6 +198,7 @@ class InteractionNode(LifecycleNode):
             now,
             None if now == self._ros_now else self._ros_now,
             self._settings['turn.pace'] == 'realtime',
+            begin,
             deliver,
             lambda error: self._errors.error('internal', f'{type(error).__name__}: {error}'),
         )
@@ -213,8 +218,12 @@ class InteractionNode(LifecycleNode):
             self._settings['actions.frame_id'],
             self._settings['actions.hri_intents'],
         )
-        inputs = Inputs(self, clock, thread, conversation, self._errors, self._settings, now)
-        thread.start()
+        thread.start()  # before anything is heard that would have to wait for it
+        try:
+            inputs = Inputs(self, clock, thread, conversation, self._errors, self._settings, now)
+        except Exception:
+            thread.stop()
+            raise
         return _Session(model, clock, voice, conversation, output, thread, inputs)
 
     def _clock_settings(self) -> ClockSettings:

@@ -54,7 +54,16 @@ def load_model(
 
 
 def warm_up(model: InteractionModel, turns: int) -> None:
-    """Steps through silence, so that nothing is compiled or allocated later; then forgets it."""
+    """Lets a model do once what it will do, so that nothing is compiled or allocated later.
+
+    It has forgotten that afterwards.
+
+    Args:
+        model: The model; its `warm_up` is called, if it has one.
+        turns: Silent micro-turns that are stepped; with 0 nothing is done.
+    """
+    if turns and (prepare := getattr(model, 'warm_up', None)):
+        prepare()
     silence = np.zeros(TURN_SAMPLES, np.int16)
     for index in range(turns):
         model.step(MicroTurn(index, index * TURN_S, silence, silence))

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
@@ -47,6 +48,7 @@ class ModelThread:
         now: The pacing clock, seconds.
         ros_now: The ROS clock, seconds, or None where that is the pacing clock.
         paced: Whether time makes micro-turns due, so that the model can be late for them.
+        begin: Called in this thread before the first step.
         deliver: Gets every step, in this thread.
         on_error: Gets what `deliver` or a call raised, in this thread.
     """
@@ -58,6 +60,7 @@ class ModelThread:
         now: Callable[[], float],
         ros_now: Callable[[], float] | None,
         paced: bool,
+        begin: Callable[[], None],
         deliver: Callable[[Step], None],
         on_error: Callable[[Exception], None],
     ):
@@ -66,16 +69,23 @@ class ModelThread:
         self._now = now
         self._ros_now = ros_now
         self._paced = paced
+        self._begin = begin
         self._deliver = deliver
         self._on_error = on_error
+        self._begun: Future[None] = Future()
         self._calls: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name='model', daemon=True)
 
     def start(self) -> None:
-        """Begins to step."""
+        """Begins to step, when all is ready for it.
+
+        Raises:
+            Exception: What `begin` raised; the thread has ended.
+        """
         self._thread.start()
+        self._begun.result()
 
     def stop(self) -> None:
         """Ends the thread after the step that is running, if any, and the calls that wait."""
@@ -94,6 +104,12 @@ class ModelThread:
         self._wake.set()
 
     def _run(self) -> None:
+        try:
+            self._begin()
+        except Exception as error:  # is raised where the thread was started
+            self._begun.set_exception(error)
+            return
+        self._begun.set_result(None)
         while not self._stop.is_set():
             self._wake.clear()
             self._run_calls()

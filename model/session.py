@@ -98,6 +98,23 @@ class Session:
         args = (state, self._hearing, self._bias_V, self._vocabulary, MAX_OUT)
         return TurnGraphs(net, decoder, *args)
 
+    def warm_up(self) -> None:
+        """Does everything once that a first step must not wait for: seeing, reading, speaking.
+
+        Then forgets it. What PyTorch compiles for a processor is its thread's own: call it in the
+        one that will step.
+        """
+        silence = np.zeros(TURN_SAMPLES, np.int16)
+        rows, columns = self._net.config.video_patches
+        frames = np.zeros((2, rows * PATCH, columns * PATCH, 3), np.uint8)
+        line = TextInput(Role.USER, 'hello robot')
+        for index in range(3):
+            text = (line,) if index == 1 else ()
+            self.step(MicroTurn(index, 0.0, silence, silence, frames=frames, text=text))
+        for words in (['hello'], []):
+            self._voice.speak(words, None)
+        self.reset()
+
     def reset(self) -> None:
         """Forgets the conversation."""
         self._state.reset()
@@ -476,19 +493,5 @@ def load_session(
     open_voice = OpenVoice()
     open_voice.warm_up()
     session = Session(net, vocabulary, Voice(speech, open_voice, seed), device)
-    _warm_up(session)
+    session.warm_up()
     return session
-
-
-def _warm_up(session: Session) -> None:
-    """Does everything once that a first step must not wait for: seeing, reading, speaking."""
-    silence = np.zeros(TURN_SAMPLES, np.int16)
-    rows, columns = session._net.config.video_patches
-    frames = np.zeros((2, rows * PATCH, columns * PATCH, 3), np.uint8)
-    line = TextInput(Role.USER, 'hello robot')
-    for index in range(3):
-        text = (line,) if index == 1 else ()
-        session.step(MicroTurn(index, 0.0, silence, silence, frames=frames, text=text))
-    for words in (['hello'], []):
-        session._voice.speak(words, None)
-    session.reset()
