@@ -21,6 +21,8 @@ from ..mel import HOP, LOG_MAX, LOG_MIN, MELS, SAMPLE_RATE_HZ, slaney_mel_weight
 from .features import Utterance, to_power
 from .ideal import OwnSpeech
 
+_KNOTS, _BENT = 7, 1.2  # of `bend`: places, and mel bins
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -65,13 +67,14 @@ def add_power(power_FM: np.ndarray, piece: Piece, colour_M: np.ndarray) -> None:
         power_FM[late : late + len(tail)] += 0.1 * tail
 
 
-def vocal_tract(factor: float) -> np.ndarray:
+def vocal_tract(factor: float, bend_M: np.ndarray | None = None) -> np.ndarray:
     """(M, M) matrix that moves formants by a factor, as a shorter or longer vocal tract would.
 
     Source: L. Lee, R. Rose, "A frequency warping approach to speaker normalization", 1998.
 
     Args:
         factor: Above 1 for a shorter tract; frequencies are compressed again above 4.5 kHz.
+        bend_M: Further bins by which each bin reads off its place, from `bend`; None for none.
     """
     hz = _mel_centres()
     top, knee = SAMPLE_RATE_HZ / 2, 4500.0
@@ -79,12 +82,24 @@ def vocal_tract(factor: float) -> np.ndarray:
     moved = np.where(hz < knee, hz * factor, upper)
     # Output bin j reads the input where its frequency came from.
     source = np.interp(hz, moved, np.arange(MELS))
+    if bend_M is not None:
+        source = np.clip(source + bend_M, 0, MELS - 1)
     low = np.clip(np.floor(source).astype(int), 0, MELS - 2)
     share = (source - low).astype(np.float32)
     matrix = np.zeros((MELS, MELS), np.float32)
     matrix[low, np.arange(MELS)] = 1 - share
     matrix[low + 1, np.arange(MELS)] += share
     return matrix
+
+
+def bend(rng: np.random.Generator) -> np.ndarray:
+    """(M,) bins by which formants lie off their place, each region by its own: other vowels.
+
+    A factor moves all formants alike, as the size of a speaker does; an accent does not.
+    """
+    knots = np.linspace(0, MELS - 1, _KNOTS)
+    off = np.clip(rng.normal(0, _BENT, _KNOTS), -2 * _BENT, 2 * _BENT)
+    return np.interp(np.arange(MELS), knots, off)
 
 
 @functools.cache

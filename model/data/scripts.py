@@ -377,7 +377,7 @@ class ScriptWriter(VideoWriter):
 THEMES = {
     'cue': 0.2,
     'time': 0.13,
-    'count': 0.1,
+    'count': 0.14,
     'broken_off': 0.15,
     'command': 0.18,
     'address': 0.03,

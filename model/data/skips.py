@@ -18,8 +18,9 @@ from .script_speech import Script
 from .tensors import Session
 
 Range = tuple[int, int]
-# Numbers of a count that are heard before and after what is left out.
-_BEFORE, _AFTER, _LEAST = (3, 9), (8, 16), 5
+# Numbers of a count that are heard before and after what is left out. Where many are kept, what was
+# asked for is as far away as it is on a robot.
+_BEFORE, _AFTER, _LEAST = (3, 30), (8, 30), 5
 _NUMBERS = {number_words(n): n for n in range(101)}
 
 

@@ -18,7 +18,14 @@ from interaction_node.model.data.features import (
     utterance,
 )
 from interaction_node.model.data.feed import LENGTHS, Feed, Packer, load_store, tokens_of
-from interaction_node.model.data.mixing import Piece, add_power, reverberate, to_log
+from interaction_node.model.data.mixing import (
+    Piece,
+    add_power,
+    bend,
+    reverberate,
+    to_log,
+    vocal_tract,
+)
 from interaction_node.model.data.recomposed import Recomposed, choose_swaps, swap_meaning
 from interaction_node.model.data.scripts import THEMES, ScriptWriter
 from interaction_node.model.data.sessions import SessionFactory
@@ -137,6 +144,15 @@ def test_mixing_levels_is_close_to_mixing_samples(bank):
     difference = np.abs(to_log(power) - exact)[loud]
     assert loud.mean() > 0.3
     assert difference.mean() < 0.02
+
+
+def test_bent_vowels_keep_the_order_of_frequencies_and_all_power():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        change_MM = vocal_tract(float(rng.uniform(0.85, 1.17)), bend(rng))
+        np.testing.assert_allclose(change_MM.sum(0), 1, atol=1e-5)
+        reads_from = (np.arange(MELS)[:, None] * change_MM).sum(0)
+        assert (np.diff(reads_from) > -1e-3).all()
 
 
 def test_a_room_adds_a_tail_that_fades_and_nothing_before_the_sound():
