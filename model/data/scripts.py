@@ -14,6 +14,7 @@ from .script_video import VideoWriter
 
 SEEN_SHARE = 0.12  # of the sessions that are not about seeing
 LONG_SHARE = 0.15  # of the cues, which are waited for for long
+BESIDE_SHARE = 0.4  # of what happens while it counts or waits: it has to do that, too
 _MEANT = frozenset((*STOP_WORDS, 'robot', 'hello', 'hi', 'hey', 'morning', 'follow', 'thanks'))
 
 
@@ -133,7 +134,7 @@ class ScriptWriter(VideoWriter):
             due = asked + (number + 1) * seconds * SECOND
             self._pause(0.5, 3.0)
             if self._rng.random() < 0.3:
-                self._something_idle()
+                self._meanwhile()
             self._wait(due - int(self._rng.uniform(0, 3) * SECOND))
             if self._rng.random() < 0.2:
                 self._something_idle()
@@ -213,7 +214,7 @@ class ScriptWriter(VideoWriter):
         while self.script.cursor < until - 100:
             self._pause(0.5, 4.0)
             if self._rng.random() < 0.4 and self.script.cursor < until - 100:
-                self._something_idle()
+                self._meanwhile()
         self.script.cursor = max(until, self.script.cursor)
 
     def _undo_last(self) -> None:
@@ -235,7 +236,7 @@ class ScriptWriter(VideoWriter):
         for _ in range(self._rng.integers(0, 4)):
             if self.script.cursor > finish:
                 break
-            self._something_idle()
+            self._meanwhile()
         draw = self._rng.random()
         if draw < 0.65 or length > 18:
             self._say('interruption')
@@ -248,12 +249,19 @@ class ScriptWriter(VideoWriter):
         else:
             self.script.cursor = max(self.script.cursor, finish)
 
+    def _meanwhile(self) -> None:
+        """While it counts or waits: something to do beside that, or nothing to do with it."""
+        if self._rng.random() < BESIDE_SHARE:
+            self._say(str(self._rng.choice(['command', 'address', 'delegate'], p=[0.8, 0.1, 0.1])))
+        else:
+            self._something_idle()
+
     def _long_count(self, length_s: float) -> None:
         """It counts on and on: to the end, or until it is told to stop."""
         finish = self.script.cursor + int(length_s * SECOND)
         for _ in range(self._rng.integers(0, 3)):
             self.script.cursor += int(self._rng.uniform(0.1, 0.5) * (finish - self.script.cursor))
-            self._something_idle()
+            self._meanwhile()
         if self._rng.random() < 0.5:
             self.script.cursor += int(self._rng.random() * (finish - self.script.cursor))
             self._say('interruption')

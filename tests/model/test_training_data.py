@@ -116,6 +116,17 @@ def test_sessions_are_reproducible(store, vocabulary):
         np.testing.assert_array_equal(first.user_NFM, second.user_NFM)
 
 
+def test_it_is_given_orders_while_it_counts(store, vocabulary):
+    factory = SessionFactory(store, vocabulary, 5, {'count': 1.0})
+    act, both = vocabulary['<act>'], 0
+    for _ in range(60):
+        session = factory.make()
+        counted = [n for n, speaks in enumerate(session.speak) if speaks]
+        acts = [n for n, out in enumerate(session.out) if act in out]
+        both += any(counted[0] < n < counted[-1] for n in acts) if counted else 0
+    assert both > 10
+
+
 def test_a_cue_inside_an_instruction_is_no_cue(store):
     writer = ScriptWriter(store, np.random.default_rng(0), 'bursts-a', limit=300)
     writer._typing = False
