@@ -195,11 +195,15 @@ class ScriptWriter(VideoWriter):
             self._pause(0.8, 1.8)
 
     def _count_from_afar(self) -> None:
-        meaning = self._say_where('count_set', lambda meaning: meaning['first'] > 10)
+        over_tens = self._rng.random() < 0.6
+        meaning = self._say_where(
+            'count_set',
+            lambda meaning: meaning['first'] > 10 and (not over_tens or _is_over_tens(meaning)),
+        )
         if meaning is None:
             return
         length = abs(meaning['last'] - meaning['first']) * 0.85 + 1.5
-        if length > 9:
+        if length > 13:
             self._pause(2.5, 6.0)
             self._say('interruption')
             self._pause(1.0, 1.8)
@@ -406,6 +410,12 @@ _LESSONS = {'command': '_command', 'cue_set': '_cue', 'address': '_address'}
 def _seconds(meaning: dict) -> int:
     """Of a request to say something every so often, or once after a while."""
     return meaning['every_s'] if 'every_s' in meaning else meaning['in_s']
+
+
+def _is_over_tens(meaning: dict) -> bool:
+    """Of a short count: it is not over where the tens of its last number are reached."""
+    first, last = meaning['first'], meaning['last']
+    return first // 10 != last // 10 and abs(last - first) < 14
 
 
 def _is_far(meaning: dict) -> bool:
