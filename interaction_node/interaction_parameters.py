@@ -95,7 +95,7 @@ PARAMETERS = (
     NodeParameter(
         'model.warm_up_turns',
         5,
-        'Silent micro-turns that are stepped before the node is ready',
+        'Silent micro-turns that warm up a model which does not do so by itself; 0 for no warm-up',
         minimum=0,
         maximum=1000,
     ),

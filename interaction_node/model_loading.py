@@ -59,11 +59,12 @@ def warm_up(model: InteractionModel, turns: int) -> None:
     It has forgotten that afterwards.
 
     Args:
-        model: The model; its `warm_up` is called, if it has one.
-        turns: Silent micro-turns that are stepped; with 0 nothing is done.
+        model: The model; if it has a `warm_up`, that does it.
+        turns: Silent micro-turns that another one steps; with 0 nothing is done.
     """
-    if turns and (prepare := getattr(model, 'warm_up', None)):
-        prepare()
+    if turns and (own := getattr(model, 'warm_up', None)):
+        own()
+        return
     silence = np.zeros(TURN_SAMPLES, np.int16)
     for index in range(turns):
         model.step(MicroTurn(index, index * TURN_S, silence, silence))
