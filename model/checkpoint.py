@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .config import TransformerConfig
@@ -136,7 +136,11 @@ def load_checkpoint(path: Path) -> tuple[InteractionNet, Vocabulary, dict[str, t
     """
     if not path.is_file():
         raise ValueError(f'checkpoint: {path} does not exist, expected a .safetensors file')
-    with safe_open(path, 'pt') as file:
+    try:
+        opened = safe_open(path, 'pt')
+    except SafetensorError as error:
+        raise ValueError(f'checkpoint: {path} is no .safetensors file ({error})') from None
+    with opened as file:
         metadata = file.metadata() or {}
         if metadata.get('format') != FORMAT:
             raise ValueError(

@@ -15,11 +15,14 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from ..checkpoint import load_checkpoint
 from ..data.bank import DEFAULT_ROOT
 from ..data.pack import shipped_bank
 from ..session import DEFAULT_CHECKPOINT
@@ -115,14 +118,23 @@ def jobs_of(names: Sequence[str], quick: bool, most: int | None = None) -> list[
 
 
 def judge_all(jobs: Sequence[Job], workers: int, *settings) -> Iterator[dict]:
-    """Judgements in any order."""
+    """Judgements in any order.
+
+    Raises:
+        BrokenProcessPool: A process died.
+    """
     if workers < 2:
         _start(*settings)
         yield from map(_score, jobs)
         return
     context = multiprocessing.get_context('spawn')
-    with context.Pool(workers, _start, settings) as pool:
-        yield from pool.imap_unordered(_score, jobs)
+    with ProcessPoolExecutor(workers, context, _start, settings) as pool:
+        waiting = [pool.submit(_score, job) for job in jobs]
+        try:
+            for each in as_completed(waiting):
+                yield each.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def count_up(judged: Sequence[dict]) -> list[Score]:
@@ -150,13 +162,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         studio = Studio(options.bank, options.seed, options.split)
         jobs = jobs_of(_possible(options.sets, studio), options.quick, options.samples)
         model = _rounded(options) if options.int8 else options.model
+        if model not in MODELS:
+            load_checkpoint(Path(model or DEFAULT_CHECKPOINT))  # says here what is wrong with it
         settings = (options.bank, options.seed, options.split, model)
         with tqdm(total=len(jobs), unit='sample', dynamic_ncols=True, desc='eval') as bar:
             for each in judge_all(jobs, options.workers, *settings):
                 judged.append(each)
                 bar.set_postfix_str(each['set'])
                 bar.update()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, BrokenProcessPool) as error:
         print(f'eval: {error}', file=sys.stderr)
         return 1
     scores = count_up(judged)

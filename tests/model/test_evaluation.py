@@ -3,6 +3,7 @@
 
 import dataclasses
 import json
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from pathlib import Path
 
@@ -205,6 +206,22 @@ def test_rounded_weights_are_scored_and_told(studio, tmp_path, capsys):
 def test_without_a_bank_it_says_what_to_do(tmp_path, capsys):
     assert run.main(['--bank', str(tmp_path / 'none'), '--output', str(tmp_path)]) == 1
     assert 'docs/data.md' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('what', ['does not exist', 'is no .safetensors file'])
+def test_a_checkpoint_that_cannot_be_read_is_named_at_once(studio, tmp_path, capsys, what):
+    path = tmp_path / 'nothing.safetensors'
+    if 'exist' not in what:
+        path.write_bytes(b'nothing')
+    arguments = ['--model', str(path), '--workers', '2', '--output', str(tmp_path / 'out')]
+    assert run.main([*arguments, '--bank', str(studio.bank.root)]) == 1
+    assert f'checkpoint: {path} {what}' in capsys.readouterr().err
+
+
+def test_a_process_that_cannot_begin_ends_the_evaluation(studio):
+    settings = (studio.bank.root, 0, 'test', 'no such model')
+    with pytest.raises(BrokenProcessPool):
+        list(run.judge_all([('Command-syn', 0)], 2, *settings))
 
 
 def test_without_recordings_of_people_their_sets_are_left_out(studio, capsys):
