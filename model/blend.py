@@ -42,14 +42,7 @@ def blend(before: Path, after: Path, output: Path, share: float = 0.5) -> dict:
     if not (same and _ear_fits(old.config, net.config)):
         raise ValueError(f'before: {before} has another shape or vocabulary than {after}')
     first, second = grown_weights(old, net), net.state_dict()
-    # What only the second has, though not within its ear, has nothing to be blended with.
-    fresh = {name for name in second if not name.startswith('ear.')} - old.state_dict().keys()
-    net.load_state_dict(
-        {
-            name: second[name] if name in fresh else first[name].lerp(second[name], share)
-            for name in second
-        }
-    )
+    net.load_state_dict({k: first[k] * (1 - share) + second[k] * share for k in second})
     notes = notes | {'blended_share': share}
     save_checkpoint(output, net, words, voice, notes)
     return notes
@@ -59,13 +52,7 @@ def _shape(config: NetConfig) -> NetConfig:
     """A shape, however far it looks back, and whatever its ear and its silence."""
     decoder = dataclasses.replace(config.transformer, full_window=None)
     return dataclasses.replace(
-        config,
-        transformer=decoder,
-        ear_blocks=0,
-        ear_width=0,
-        ear_sounds=0,
-        ear_words=False,
-        silence_bias=0.0,
+        config, transformer=decoder, ear_blocks=0, ear_width=0, ear_sounds=0, silence_bias=0.0
     )
 
 

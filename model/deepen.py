@@ -38,8 +38,8 @@ def deepen_config(
     Args:
         config: The shape now; dense blocks only.
         after: Numbers of the blocks that are copied, from 0.
-        ear: `ear_blocks`, `ear_width`, `ear_sounds` and `ear_words` of an ear that is larger, or
-            new; None to leave it as it is.
+        ear: `ear_blocks`, `ear_width` and `ear_sounds` of an ear that is larger, or new; None to
+            leave it as it is.
 
     Raises:
         ValueError: There is no such block, or it is named twice.
@@ -142,8 +142,7 @@ def deepen(net: InteractionNet, shape: NetConfig, after: Sequence[int]) -> Inter
     Raises:
         ValueError: As `deepen_config`, or another shape results.
     """
-    names = ('ear_blocks', 'ear_width', 'ear_sounds', 'ear_words')
-    ear = {name: getattr(shape, name) for name in names}
+    ear = {name: getattr(shape, name) for name in ('ear_blocks', 'ear_width', 'ear_sounds')}
     wider = deepen_config(net.config, after, ear)
     if wider != dataclasses.replace(shape, silence_bias=wider.silence_bias):
         raise ValueError(
@@ -169,11 +168,6 @@ def grown_weights(
     if small.ear is not None and large.ear is not None:
         ear = grow_ear(small.ear, large.ear).state_dict()
         weights |= {f'ear.{name}': tensor for name, tensor in ear.items()}
-        for name in ('sounds.weight', 'words.weight'):
-            if name in small.state_dict() and name in weights:
-                old = small.state_dict()[name]
-                weights[name] = weights[name].clone()
-                weights[name][:, : old.shape[1]] = old
     return weights
 
 

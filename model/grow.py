@@ -47,15 +47,13 @@ def grow_net(net: InteractionNet, old: Vocabulary, new: Vocabulary) -> Interacti
         state[embedding] = _append(state[embedding], state[embedding][read])
         state[head] = _append(state[head], state[head][said])
         heard_SVD = torch.cat([heard_SVD, heard_SVD[:, said].mean(1, keepdim=True)], dim=1)
-        for name in ('words.weight', 'words.bias') if net.config.ear_words else ():
-            state[name] = _append(state[name], state[name][said])
     state['heard.weight'] = heard_SVD.flatten(0, 1)
     grown.load_state_dict(state)
     return grown
 
 
-def _append(rows: Tensor, relatives: Tensor) -> Tensor:
-    return torch.cat([rows, relatives.mean(0, keepdim=True)])
+def _append(rows_VD: Tensor, relatives_XD: Tensor) -> Tensor:
+    return torch.cat([rows_VD, relatives_XD.mean(0, keepdim=True)])
 
 
 def _relatives(token: str, old: Vocabulary) -> tuple[list[int], list[int]]:

@@ -33,7 +33,6 @@ class NetConfig:
         ear_blocks: Blocks that listen at the rate of the mel frames; 0 for none.
         ear_width: Their channels.
         ear_sounds: Sounds that it is trained to tell apart in every frame; 0 for none.
-        ear_words: Whether it is trained to name words, too, and tells the decoder which.
         heard_tokens: Whether the words that were heard are tokens of the stream.
         mark_turns: Micro-turns on the timer that it tells apart; 0 for a network without one.
         clock_periods: Periods of the clock features; the shortest is 2 micro-turns.
@@ -57,7 +56,6 @@ class NetConfig:
     ear_blocks: int = 0
     ear_width: int = 128
     ear_sounds: int = 0
-    ear_words: bool = False
     heard_tokens: bool = False
     mark_turns: int = 0
     silence_bias: float = 0.0
@@ -247,10 +245,6 @@ class InteractionNet(nn.Module):
             self.ear = Ear(config.mels, config.ear_width, config.ear_blocks, token_frames, width)
             if config.ear_sounds:
                 self.sounds = nn.Linear(config.ear_width, config.ear_sounds)
-            if config.ear_words:
-                self.words = nn.Linear(config.ear_width, config.transformer.vocab)
-                self.naming = nn.Linear(width, width, bias=False)
-                nn.init.zeros_(self.naming.weight)
 
     def silence(self, rows: int) -> list[Tensor]:
         """What `user_tokens` remembers when nothing was heard yet, for a number of rows."""
@@ -280,7 +274,7 @@ class InteractionNet(nn.Module):
         told, remembered = None, [whole[:, -step:]]
         if self.ear is not None:
             heard_BFC, more = self.ear(levels_BFM, memory[1:])
-            told, remembered = self.told(heard_BFC), remembered + more
+            told, remembered = self.ear.merged(heard_BFC), remembered + more
         windows = whole.unfold(1, 2 * step, step).transpose(2, 3)
         tokens = self.user(windows.reshape(batch, -1, 2 * step * mels), told)
         return tokens.view(batch, turns, self.config.audio_tokens, -1), remembered
@@ -340,31 +334,10 @@ class InteractionNet(nn.Module):
         """(B, T, D) hidden states of a batch (see `data.tensors.Batch`)."""
         return self.transformer(self._assemble(batch))
 
-    def told(self, heard_BFC: Tensor) -> Tensor:
-        """What the decoder is told of what the ear heard.
-
-        Beside its channels, the words that it would name, as the transcript head knows them.
-        Source: J. Nozaki and T. Komatsu, "Relaxing the Conditional Independence Assumption of
-        CTC-based ASR by Conditioning on Intermediate Predictions", 2021.
-
-        Args:
-            heard_BFC: (B, F, C) from the ear; F is a multiple of a token's frames.
-
-        Returns:
-            (B, F // frames, D).
-        """
+    def sounds_in(self, levels_BFM: Tensor) -> Tensor:
+        """(B, F, M) levels in [0, 1] of mel frames alone -> (B, F, ear_sounds) logits."""
         assert self.ear is not None
-        told = self.ear.merged(heard_BFC)
-        if not self.config.ear_words:
-            return told
-        named_BTV = self.words(heard_BFC).softmax(-1).unflatten(1, (-1, self.ear.frames)).mean(2)
-        known_VD = self.heard.weight[: self.config.transformer.vocab]
-        return told + self.naming(functional.linear(named_BTV.to(told.dtype), known_VD.T))
-
-    def listen(self, levels_BFM: Tensor) -> Tensor:
-        """(B, F, M) levels in [0, 1] of mel frames alone -> (B, F, C) what the ear hears."""
-        assert self.ear is not None
-        return self.ear(levels_BFM * 2 - 1, self.silence(len(levels_BFM))[1:])[0]
+        return self.sounds(self.ear(levels_BFM * 2 - 1, self.silence(len(levels_BFM))[1:])[0])
 
     def hear(self, h_XD: Tensor) -> Tensor:
         """(X, S, V) transcript logits at the last user-audio token of micro-turns."""

@@ -32,7 +32,6 @@ HEARD_WEIGHT = 0.5
 NO_WORD_WEIGHT = 0.2
 MOVEMENT_WEIGHT = 0.3
 SOUND_WEIGHT = 0.3
-WORD_WEIGHT = 0.5  # beside the sounds, when the ear practises
 
 
 @dataclasses.dataclass
@@ -79,7 +78,6 @@ def to_tensors(batch: Batch, device: torch.device) -> dict[str, Tensor]:
         'heard_pos': batch.heard_pos_BNS,
         'practice': batch.practice_RFM,
         'practice_sounds': batch.practice_sounds_RF,
-        'practice_words': batch.practice_words_RF,
         'silent_weight': np.array(
             [CALM_WEIGHT if theme in CALM_THEMES else SILENT_WEIGHT for theme in batch.themes],
             np.float32,
@@ -122,9 +120,8 @@ def compute_losses(
     total = out_loss + heard_weight * heard_loss
     sound, sound_correct = 0.0, 0.0
     if 'practice' in batch:
-        practice = practice_loss(net, batch)
-        total, sound = total + sound_weight * practice.total, practice.sound
-        sound_correct = practice.sound_correct
+        practised, sound_correct = sound_loss(net, batch)
+        total, sound = total + sound_weight * practised, practised.item()
     if 'phase' in batch:
         total = total + MOVEMENT_WEIGHT * _movement_loss(net, h_BTD, batch)
     with torch.no_grad():
@@ -161,58 +158,18 @@ def _heard_loss(net: InteractionNet, h_BTD: Tensor, batch: dict[str, Tensor]):
     return (each * weight).sum() / weight.sum(), correct
 
 
-@dataclasses.dataclass
-class Practice:
-    """How well the ear alone hears.
-
-    Attributes:
-        total: What is minimised.
-        sound: Cross-entropy of the sounds.
-        sound_correct: Share of frames with speech whose sound is right.
-        word: Cross-entropy of the words; 0 for an ear that names none.
-        word_correct: Share of frames in which a word is to be named that name it.
-    """
-
-    total: Tensor
-    sound: float
-    sound_correct: float
-    word: float = 0.0
-    word_correct: float = 0.0
-
-
-def practice_loss(net: InteractionNet, batch: dict[str, Tensor]) -> Practice:
-    """Cross-entropy of the sounds, and of the words, that the ear practises on.
+def sound_loss(net: InteractionNet, batch: dict[str, Tensor]) -> tuple[Tensor, float]:
+    """Cross-entropy of the sounds that the ear practises on, and the share that is right.
 
     Args:
         net: The network.
-        batch: From `to_tensors`: 'practice' (R, F, M) uint8, 'practice_sounds' (R, F) int8 and
-            'practice_words' (R, F) int16.
+        batch: From `to_tensors`: 'practice' (R, F, M) uint8 and 'practice_sounds' (R, F) int8.
     """
-    heard_RFC = net.listen(batch['practice'].float() / 255)
-    sound, sound_correct = _sound_loss(net.sounds(heard_RFC).float(), batch['practice_sounds'])
-    if not net.config.ear_words:
-        return Practice(sound, sound.item(), sound_correct)
-    word, word_correct = _word_loss(net.words(heard_RFC).float(), batch['practice_words'])
-    total = sound + WORD_WEIGHT * word
-    return Practice(total, sound.item(), sound_correct, word.item(), word_correct)
-
-
-def _word_loss(logits_RFV: Tensor, words_RF: Tensor) -> tuple[Tensor, float]:
-    asked = words_RF >= 0
-    wanted, logits = words_RF[asked].long(), logits_RFV[asked]
-    word = wanted > 0
-    weight = torch.where(word, 1.0, NO_WORD_WEIGHT)
-    each = functional.cross_entropy(logits, wanted, reduction='none')
-    with torch.no_grad():
-        correct = (logits.argmax(-1) == wanted)[word].float().mean().item() if word.any() else 0.0
-    return (each * weight).sum() / weight.sum(), correct
-
-
-def _sound_loss(logits_RFS: Tensor, sounds_RF: Tensor) -> tuple[Tensor, float]:
+    logits_RFS = net.sounds_in(batch['practice'].float() / 255).float()
     with torch.no_grad():
         scores = logits_RFS.log_softmax(-1).cpu().numpy()
-        aligned_RF = align_sounds(scores, sounds_RF.cpu().numpy())
-    wanted = torch.from_numpy(aligned_RF).to(logits_RFS.device).flatten().long()
+        sounds_RF = align_sounds(scores, batch['practice_sounds'].cpu().numpy())
+    wanted = torch.from_numpy(sounds_RF).to(logits_RFS.device).flatten().long()
     known = wanted >= 0
     wanted, logits = wanted[known], logits_RFS.flatten(0, 1)[known]
     with torch.no_grad():

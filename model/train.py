@@ -77,7 +77,7 @@ def hear_for_itself(net: InteractionNet, batch: dict[str, Tensor], first_word: i
 
 
 _MUON = re.compile(
-    r'(qkvr_proj|o_proj|gate_up_proj|down_proj|mix|conv\d|gather|fold\d|merge|looks\.\d|mixes\.\d|naming)\.weight$'
+    r'(qkvr_proj|o_proj|gate_up_proj|down_proj|mix|conv\d|gather|fold\d|merge|looks\.\d|mixes\.\d)\.weight$'
 )
 
 
@@ -227,7 +227,7 @@ class Trainer:
 def keep_ear(net: InteractionNet) -> None:
     """Trains no more of the ear than how the decoder is told what it hears."""
     for name, parameter in net.named_parameters():
-        if name.startswith(('ear.', 'sounds.', 'words.')) and not name.startswith('ear.merge'):
+        if name.startswith(('ear.', 'sounds.')) and not name.startswith('ear.merge'):
             parameter.requires_grad_(False)
 
 

@@ -29,8 +29,8 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .data.feed import LISTENING_FRAMES, load_store, voice_weights
 from .data.sessions import SessionFactory
 from .descent import descend, save_state, warm_and_falling
-from .interaction_net import InteractionNet
-from .losses import practice_loss
+from .interaction_net import Ear
+from .losses import sound_loss
 from .precision import training_autocast
 from .session import DEFAULT_CHECKPOINT
 from .tokens import default_vocabulary
@@ -59,8 +59,8 @@ class EarTrainer:
         if self.net.ear is None or not self.net.config.ear_sounds:
             raise ValueError(f'init: {init} has no ear that tells sounds apart')
         self.net.train()
-        self.before = copy.deepcopy(self.net)
-        self.hearing = _hearing_of(self.net)
+        self.before: Ear = copy.deepcopy(self.net.ear)
+        self.hearing = nn.ModuleList([self.net.ear, self.net.sounds])
         self.average = copy.deepcopy(self.hearing)
         for parameter in self.net.parameters():
             parameter.requires_grad_(False)
@@ -78,32 +78,28 @@ class EarTrainer:
         """The resumable state."""
         return self.folder / 'state.pt'
 
-    def train_step(
-        self, levels_RFM: np.ndarray, sounds_RF: np.ndarray, words_RF: np.ndarray, decay: float
-    ) -> dict:
+    def train_step(self, levels_RFM: np.ndarray, sounds_RF: np.ndarray, decay: float) -> dict:
         """One step.
 
         Args:
             levels_RFM: (R, F, M) in [0, 1].
             sounds_RF: (R, F) int8.
-            words_RF: (R, F) int16.
             decay: From 0 to 1 in the last phase.
 
         Returns:
-            Cross-entropy of sounds and words, and the shares of frames in which they are right.
+            Cross-entropy and the share of frames of speech whose sound is right.
         """
         rate = warm_and_falling(self.rate, self.step, WARM_STEPS, decay)
         batch = {
             'practice': torch.from_numpy(np.round(levels_RFM * 255).astype(np.uint8)),
             'practice_sounds': torch.from_numpy(sounds_RF),
-            'practice_words': torch.from_numpy(words_RF),
         }
         with training_autocast(torch.device('cpu')):
-            practice = practice_loss(self.net, batch)
-        practice.total.backward()
+            loss, correct = sound_loss(self.net, batch)
+        loss.backward()
         descend(self.hearing, self.average, self.optimisers, rate, self.step, AVERAGE)
         self.step += 1
-        return {name: value for name, value in vars(practice).items() if name != 'total'}
+        return {'sound': loss.item(), 'sound_correct': correct}
 
     def compile(self) -> None:
         """Compiles the ear that is trained; its copies stay as they are."""
@@ -139,40 +135,29 @@ class EarTrainer:
             Share of the variance of what was told before that the new ear tells, too.
         """
         net = copy.deepcopy(self.net)
-        for mine, averaged in zip(_hearing_of(net), self.average, strict=True):
-            mine.load_state_dict(averaged.state_dict())
-        explained = fit_merge(net, self.before, levels_RFM)
+        ear, sounds = copy.deepcopy(self.average)
+        assert isinstance(ear, Ear) and isinstance(sounds, nn.Linear)
+        explained = fit_merge(ear, self.before, levels_RFM)
+        net.ear, net.sounds = ear, sounds
         notes = self._notes | {'ear_steps': self.step}
         save_checkpoint(output, net, self._vocabulary, self._extra, notes)
         return explained
 
 
-def _hearing_of(net: InteractionNet) -> nn.ModuleList:
-    """What is trained of a network."""
-    assert net.ear is not None
-    parts: list[nn.Module] = [net.ear, net.sounds]
-    return nn.ModuleList([*parts, net.words] if net.config.ear_words else parts)
-
-
 @torch.no_grad()
-def fit_merge(net: InteractionNet, before: InteractionNet, levels_RFM: Tensor) -> float:
+def fit_merge(ear: Ear, before: Ear, levels_RFM: Tensor) -> float:
     """Lets an ear tell the decoder what another one told, as nearly as a linear map can.
 
     Args:
-        net: The `merge` of its ear is changed, by ridge regression.
-        before: A network with the same decoder, and the ear that it knows.
+        ear: Its `merge` is changed (ridge regression towards that of `before`).
+        before: The ear that the decoder knows.
         levels_RFM: (R, F, M) in [0, 1]; F is a multiple of a token's frames.
 
     Returns:
         Share of the variance that is kept.
     """
-    assert net.ear is not None
-    ear = net.ear
-    heard_RFC = net.listen(levels_RFM)
-    told_RTD = before.told(before.listen(levels_RFM))
-    # What is told in words stays as it is.
-    told_RTD -= net.told(heard_RFC) - ear.merged(heard_RFC)
-    told_XD = told_RTD.flatten(0, 1).double()
+    told_XD = before.merged(_heard(before, levels_RFM)).flatten(0, 1).double()
+    heard_RFC = _heard(ear, levels_RFM)
     heard_XK = heard_RFC.unflatten(1, (-1, ear.frames)).flatten(2).flatten(0, 1).double()
     square_KK = heard_XK.T @ heard_XK
     square_KK.diagonal().add_(RIDGE * square_KK.diagonal().mean())
@@ -180,6 +165,12 @@ def fit_merge(net: InteractionNet, before: InteractionNet, levels_RFM: Tensor) -
     ear.merge.weight.copy_(fitted_KD.T)
     missed = (told_XD - heard_XK @ fitted_KD).square().sum()
     return float(1 - missed / (told_XD - told_XD.mean(0)).square().sum())
+
+
+def _heard(ear: Ear, levels_RFM: Tensor) -> Tensor:
+    """(R, F, C) what an ear makes of rows that begin after silence."""
+    silence = [each.expand(len(levels_RFM), -1, -1) for each in ear.silence()]
+    return ear(levels_RFM * 2 - 1, silence)[0]
 
 
 class Listening:
@@ -209,7 +200,7 @@ class Listening:
         weights = voice_weights(store)
         return SessionFactory(store, default_vocabulary(), self._seed, None, weights)
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         read = time.monotonic()
         while True:
             if time.monotonic() - read > self._refresh_s:
@@ -246,19 +237,15 @@ def train(options: argparse.Namespace) -> None:
         (options.folder / 'curve.jsonl').open('a', encoding='utf-8') as curve,
         tqdm(total=round(total_s), unit='s', desc='ear') as bar,
     ):
-        for levels_RFM, sounds_RF, words_RF in data:
+        for levels_RFM, sounds_RF in data:
             elapsed = time.monotonic() - begun
             if stop or elapsed >= total_s:
                 break
             decay = max(0.0, 1 - (total_s - elapsed) / decay_s) if decay_s else 0.0
-            for name, value in trainer.train_step(levels_RFM, sounds_RF, words_RF, decay).items():
+            for name, value in trainer.train_step(levels_RFM, sounds_RF, decay).items():
                 shown[name] = value + 0.95 * (shown.get(name, value) - value)
             bar.update(round(elapsed) - bar.n)
-            bar.set_postfix(
-                step=trainer.step,
-                sounds=f'{shown["sound_correct"]:.3f}',
-                words=f'{shown["word_correct"]:.3f}',
-            )
+            bar.set_postfix(step=trainer.step, right=f'{shown["sound_correct"]:.3f}')
             if trainer.step % SHOWN == 0:
                 row = {name: round(value, 4) for name, value in shown.items()}
                 curve.write(json.dumps(row | {'step': trainer.step}) + '\n')

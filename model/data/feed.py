@@ -275,8 +275,7 @@ def _produce(
                 sessions, length = full
                 batch = collate(sessions, vocabulary, rng, length=length, heard_tokens=heard_tokens)
                 if listening:
-                    levels, sounds, words = factory.listen(listening, LISTENING_FRAMES)
+                    levels, sounds = factory.listen(listening, LISTENING_FRAMES)
                     batch.practice_RFM = np.round(levels * 255).astype(np.uint8)
                     batch.practice_sounds_RF = sounds
-                    batch.practice_words_RF = words
                 out.put(batch)

@@ -21,7 +21,6 @@ from .tensors import Session
 
 FLOOR_LOG = (-4.4, -2.95)  # of the noise that is always there, from session to session
 DISTANT_SHARE = 0.85  # of the sessions, in which the room is heard
-NAMED_FRAMES = 5  # in which the ear is to name a word
 MOST_TURNS = 1_000  # of a session of which most is left out
 RENDERED_SHARE = 0.6  # of the scenes, where some were rendered in 3-D
 
@@ -64,49 +63,26 @@ class SessionFactory:
             except KeyError:  # the robot's bank is still growing
                 continue
 
-    def listen(self, rows: int, frames: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def listen(self, rows: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
         """Speech without a pause, for the ear to practise on; in a tenth the robot speaks, too.
-
-        In a quarter it is words in no order.
 
         Args:
             rows: How many, each of another voice.
             frames: Length of each, frames of 20 ms.
 
         Returns:
-            (rows, frames, M) float32 in [0, 1] mel frames, (rows, frames) int8 sounds, and
-            (rows, frames) int16 ids of words, in the frames in which they are to be named; 0 where
-            there is none, -1 where nobody asks.
+            (rows, frames, M) float32 in [0, 1] mel frames, and (rows, frames) int8 sounds.
         """
-        rng, levels, sounds, words = self._rng, [], [], []
+        rng, levels, sounds = self._rng, [], []
         for _ in range(rows):
             writer = ScriptWriter(self._store, rng, self._voice(''), self._split, frames)
-            theme = 'words' if rng.random() < 0.25 else 'listen'
-            script, targets = writer.write(theme), Targets([], [], [])
+            script, targets = writer.write('listen'), Targets([], [], [])
             if self._store.robot_open and rng.random() < 0.1:
                 own = self._store.robot_open[rng.integers(len(self._store.robot_open))]
                 targets.own.append(OwnSpeech(own, int(rng.integers(frames)), 0, own.frames))
             levels.append(to_log(self._microphone(script, targets, frames)))
             sounds.append(_sounds(script, targets, frames))
-            words.append(self._named(script, targets, frames))
-        return np.stack(levels), np.stack(sounds), np.stack(words)
-
-    def _named(self, script: Script, targets: Targets, frames: int) -> np.ndarray:
-        """(frames,) int16, the words to name: `DELAY` frames after their end, for a while.
-
-        As with sounds, nobody is asked what the far away and the robot say.
-        """
-        named = np.zeros(frames, np.int16)
-        for own in targets.own:
-            named[max(0, own.start) : own.start + own.last - own.first] = -1
-        for piece in sorted(script.pieces, key=lambda piece: (not piece.far, piece.gain_db)):
-            for word, _, end in piece.source.words:
-                if piece.first < end <= piece.last:
-                    at = max(0, piece.start + end - piece.first + DELAY)
-                    spelt = normalise(word)
-                    known = -1 if piece.far or not spelt else self._vocabulary.word_id(spelt[-1])
-                    named[at : at + NAMED_FRAMES] = known
-        return named
+        return np.stack(levels), np.stack(sounds)
 
     def _make(self) -> Session:
         rng = self._rng

@@ -68,7 +68,6 @@ class Batch:
         heard_pos_BNS: (B, N, S) positions of heard words in the stream, -1 for none.
         practice_RFM: None or (R, F, M) uint8 of [0, 1], speech for the ear alone.
         practice_sounds_RF: None or (R, F) int8, its sounds, see `sounds`.
-        practice_words_RF: None or (R, F) int16, the words to name in it, see `SessionFactory`.
         video: None or (session rows, frames (R, N, 2, h, w, 3) uint8, phase (R, N, 3), positions).
     """
 
@@ -89,7 +88,6 @@ class Batch:
     themes: list[str] = field(default_factory=list)
     practice_RFM: np.ndarray | None = None
     practice_sounds_RF: np.ndarray | None = None
-    practice_words_RF: np.ndarray | None = None
 
 
 def collate(

@@ -62,7 +62,7 @@ def test_the_deeper_network_says_the_same_and_its_copies_learn(after, types):
 
 def test_an_ear_begins_by_saying_nothing_and_learns():
     config = preset('tiny', VOCABULARY)
-    deaf = net_of(dataclasses.replace(config, ear_blocks=0, ear_sounds=0, ear_words=False))
+    deaf = net_of(dataclasses.replace(config, ear_blocks=0, ear_sounds=0))
     hearing = deepen(deaf, config, [])
     user = torch.rand(2, 5, config.turn_frames, config.mels)
     heard, _ = hearing.user_tokens(user, hearing.silence(2))

@@ -15,7 +15,6 @@ def net(request):
     net = build_net(preset(request.param, 300))
     with torch.no_grad():
         net.ear.merge.weight.normal_(std=0.05)
-        net.naming.weight.normal_(std=0.05)
     return net.eval()
 
 

@@ -9,9 +9,8 @@ from interaction_node.model.checkpoint import build_net, preset
 from interaction_node.model.data.feed import load_store
 from interaction_node.model.data.mixing import Piece
 from interaction_node.model.data.script_speech import Script
-from interaction_node.model.data.sessions import NAMED_FRAMES, SessionFactory, _sounds
-from interaction_node.model.data.store import SpeechStore
-from interaction_node.model.losses import practice_loss
+from interaction_node.model.data.sessions import SessionFactory, _sounds
+from interaction_node.model.losses import sound_loss
 from interaction_node.model.mel import MELS
 from interaction_node.model.sounds import (
     DELAY,
@@ -76,24 +75,11 @@ def test_the_louder_of_two_is_heard_and_the_far_away_are_not_judged():
 
 def test_speech_to_practise_on_comes_with_its_sounds(tmp_path):
     store = load_store(write_burst_bank(tmp_path), 'train', 1)
-    levels, sounds, words = SessionFactory(store, default_vocabulary(), 1).listen(3, 400)
+    levels, sounds = SessionFactory(store, default_vocabulary(), 1).listen(3, 400)
     assert levels.shape == (3, 400, MELS)
-    assert sounds.shape == words.shape == (3, 400)
+    assert sounds.shape == (3, 400)
     assert 0 <= levels.min() < levels.max() <= 1
     assert (sounds > SILENCE).mean() > 0.2
-    assert 0 < (words > 0).mean() < (sounds > SILENCE).mean()
-
-
-def test_words_are_to_be_named_after_their_end_for_a_while():
-    near = Piece(Spoken(('stop', 2, 14), ('yes', 20, 30)), 0, 25, 5, 0.0)
-    far = Piece(Spoken(('no', 0, 8)), 0, 8, 40, -20.0, far=True)
-    vocabulary = default_vocabulary()
-    factory = SessionFactory(SpeechStore([], [], []), vocabulary, 1)
-    named = factory._named(Script(pieces=[near, far]), Targets(), 60)
-    begin = 5 + 14 + DELAY
-    assert set(named[begin : begin + NAMED_FRAMES]) == {vocabulary.word_id('stop')}
-    assert set(named[48 + DELAY : 48 + DELAY + NAMED_FRAMES]) == {UNKNOWN}
-    assert np.count_nonzero(named) == 2 * NAMED_FRAMES  # 'yes' was broken off
 
 
 def scores_of(sounds):
@@ -136,20 +122,19 @@ def test_rows_with_more_and_fewer_sounds_do_not_disturb_each_other():
 
 def test_an_ear_learns_sounds_from_speech_alone(tmp_path):
     store = load_store(write_burst_bank(tmp_path), 'train', 1)
-    levels, sounds, words = SessionFactory(store, default_vocabulary(), 1).listen(2, 200)
+    levels, sounds = SessionFactory(store, default_vocabulary(), 1).listen(2, 200)
     torch.manual_seed(0)
     net = build_net(preset('nano', len(default_vocabulary())))
     optimiser = torch.optim.Adam(net.parameters(), 2e-3)
     batch = {
         'practice': torch.from_numpy(np.round(levels * 255).astype(np.uint8)),
         'practice_sounds': torch.from_numpy(sounds),
-        'practice_words': torch.from_numpy(words),
     }
     found = []
     for _ in range(8):
-        practice = practice_loss(net, batch)
+        loss, _ = sound_loss(net, batch)
         optimiser.zero_grad()
-        practice.total.backward()
+        loss.backward()
         optimiser.step()
-        found.append(practice.sound)
+        found.append(loss.item())
     assert found[-1] < 0.7 * found[0]

@@ -46,7 +46,7 @@ def test_only_the_ear_changes_and_a_second_run_goes_on(before, bank, tmp_path):
         for (name, one), two in zip(old.named_parameters(), new.parameters(), strict=True)
         if not torch.equal(one, two)
     }
-    assert changed == {'ear', 'sounds', 'words'}
+    assert changed == {'ear', 'sounds'}
     steps = EarTrainer(tmp_path / 'ear', before, 2e-3).step
     assert steps > 0
     train(options(before, bank, tmp_path / 'ear', minutes=0.05, decay_minutes=0.0))
@@ -55,29 +55,24 @@ def test_only_the_ear_changes_and_a_second_run_goes_on(before, bank, tmp_path):
     assert notes['ear_steps'] > steps
 
 
-def test_it_learns_which_sounds_there_are_and_which_words(before, bank, tmp_path):
+def test_it_learns_which_sounds_there_are(before, bank, tmp_path):
     trainer = EarTrainer(tmp_path / 'ear', before, 2e-2)
-    practice = next(iter(Listening(bank, 2, 1, 0.0, 1)))
+    levels, sounds = next(iter(Listening(bank, 2, 1, 0.0, 1)))
     trainer.step = 100  # warm
-    found = [trainer.train_step(*practice, 0.0) for _ in range(20)]
-    assert found[-1]['sound'] < 0.7 * found[0]['sound']
-    assert found[-1]['word'] < 0.7 * found[0]['word']
+    found = [trainer.train_step(levels, sounds, 0.0)['sound'] for _ in range(20)]
+    assert found[-1] < 0.7 * found[0]
 
 
 def test_the_decoder_is_told_what_it_was_told_before(before):
-    net = load_checkpoint(before)[0]
-    torch.nn.init.normal_(net.naming.weight)
-    other = copy.deepcopy(net)
-    loudness = other.ear.norms[-1].weight
+    ear = load_checkpoint(before)[0].ear
+    other = copy.deepcopy(ear)
     # The same channels, upside down, some louder: a linear map can undo that.
-    loudness.data *= torch.empty_like(loudness).uniform_(-2, -0.5)
+    other.norms[-1].weight.data *= torch.empty_like(ear.norms[-1].weight).uniform_(-2, -0.5)
     levels = torch.rand(6, 600, 64)
-    kept = fit_merge(other, net, levels)
+    kept = fit_merge(other, ear, levels)
     assert kept == pytest.approx(1, abs=0.01)
-    told, expected = (each.told(each.listen(levels)).detach() for each in (other, net))
-    torch.testing.assert_close(told, expected, rtol=0.1, atol=0.1 * float(expected.std()))
-    torch.nn.init.zeros_(loudness[8:])
-    assert fit_merge(other, net, levels) < 0.8
+    torch.nn.init.zeros_(other.norms[-1].weight[8:])
+    assert fit_merge(other, ear, levels) < 0.8
 
 
 def test_a_network_without_sounds_is_refused(tmp_path):
