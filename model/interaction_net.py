@@ -112,11 +112,14 @@ class Ear(nn.Module):
         blocks: How many.
         frames: Mel frames that are merged to a token.
         width: Width of a token.
+
+    Attributes:
+        dropout: Share of what blocks add that is dropped while it is trained.
     """
 
     def __init__(self, mels: int, channels: int, blocks: int, frames: int, width: int):
         super().__init__()
-        self.frames = frames
+        self.frames, self.dropout = frames, 0.0
         self.first = nn.Linear(3 * mels, channels)
         self.looks = nn.ModuleList(nn.Linear(3 * channels, channels) for _ in range(blocks))
         self.mixes = nn.ModuleList(nn.Linear(channels, channels) for _ in range(blocks))
@@ -152,7 +155,10 @@ class Ear(nn.Module):
         for (look, mix, norm, stride), before in zip(self._blocks(), memory[1:], strict=True):
             joined = torch.cat([before, norm(x)], dim=1)
             remembered.append(joined[:, -2 * stride :])
-            x = x + _change(look, mix, _triples(joined, stride))
+            change = _change(look, mix, _triples(joined, stride))
+            if self.training and self.dropout:
+                change = functional.dropout(change, self.dropout)
+            x = x + change
         return self.norms[-1](x), remembered
 
     def _blocks(self) -> list[tuple]:

@@ -37,6 +37,7 @@ from .tokens import default_vocabulary
 from .train import build_optimisers
 
 AVERAGE = 0.998
+DROPOUT = 0.1
 WARM_STEPS = 100
 SHOWN = 20  # steps between rows of the curve
 RIDGE = 1e-3  # of the fit, as a share of the mean square of what the ear says
@@ -49,17 +50,19 @@ class EarTrainer:
         folder: Where state and curve go; a training that exists there is resumed.
         init: Checkpoint with the network.
         rate: Peak learning rate.
+        dropout: Share of what its blocks add that is dropped.
 
     Raises:
         ValueError: The network has no ear that tells sounds apart.
     """
 
-    def __init__(self, folder: Path, init: Path, rate: float):
+    def __init__(self, folder: Path, init: Path, rate: float, dropout: float = DROPOUT):
         self.net, self._vocabulary, self._extra, self._notes = load_checkpoint(init)
         if self.net.ear is None or not self.net.config.ear_sounds:
             raise ValueError(f'init: {init} has no ear that tells sounds apart')
         self.net.train()
-        self.before: Ear = copy.deepcopy(self.net.ear)
+        self.before: Ear = copy.deepcopy(self.net.ear).eval()
+        self.net.ear.dropout = dropout
         self.hearing = nn.ModuleList([self.net.ear, self.net.sounds])
         self.average = copy.deepcopy(self.hearing)
         for parameter in self.net.parameters():
@@ -135,7 +138,7 @@ class EarTrainer:
             Share of the variance of what was told before that the new ear tells, too.
         """
         net = copy.deepcopy(self.net)
-        ear, sounds = copy.deepcopy(self.average)
+        ear, sounds = copy.deepcopy(self.average).eval()
         assert isinstance(ear, Ear) and isinstance(sounds, nn.Linear)
         explained = fit_merge(ear, self.before, levels_RFM)
         net.ear, net.sounds = ear, sounds
@@ -221,7 +224,7 @@ class Listening:
 def train(options: argparse.Namespace) -> None:
     """Trains for some minutes and leaves a checkpoint."""
     torch.set_num_threads(options.threads)
-    trainer = EarTrainer(options.folder, options.init, options.rate)
+    trainer = EarTrainer(options.folder, options.init, options.rate, options.dropout)
     if options.compile:
         trainer.compile()
     seed = options.seed + trainer.step
@@ -271,6 +274,9 @@ def main() -> None:
     )
     parser.add_argument('--bank', type=Path, default=Path('.cache/bank'), help='phrase bank')
     parser.add_argument('--rate', type=float, default=1.5e-3, help='peak learning rate')
+    parser.add_argument(
+        '--dropout', type=float, default=DROPOUT, help='share of what its blocks add'
+    )
     parser.add_argument('--rows', type=int, default=8, help='pieces of 16 s of speech in a step')
     parser.add_argument('--variants', type=int, default=4, help='augmentations of each clip')
     parser.add_argument('--refresh-minutes', type=float, default=0, help='read a grown bank again')

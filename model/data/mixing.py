@@ -102,6 +102,19 @@ def bend(rng: np.random.Generator) -> np.ndarray:
     return np.interp(np.arange(MELS), knots, off)
 
 
+def blur(width: float) -> np.ndarray:
+    """(M, M) matrix that spreads power over neighbouring bins, so that overtones merge.
+
+    Whoever speaks lower, or whispers, has no overtones that mel bins tell apart.
+
+    Args:
+        width: Standard deviation, bins.
+    """
+    away = np.arange(MELS)[:, None] - np.arange(MELS)
+    spread = np.exp(-0.5 * (away / width) ** 2)
+    return (spread / spread.sum(0)).astype(np.float32)
+
+
 @functools.cache
 def _mel_centres() -> np.ndarray:
     weights = slaney_mel_weights()

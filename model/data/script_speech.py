@@ -18,7 +18,7 @@ from ..tokens import normalise
 from . import phrases
 from .features import Utterance
 from .ideal import Event, typed_frame
-from .mixing import Piece, bend, vocal_tract
+from .mixing import Piece, bend, blur, vocal_tract
 from .phrases import Phrase
 from .recomposed import COMPOSED, Recomposed, choose_swaps, swap_meaning
 from .scenes import SceneScript
@@ -33,6 +33,7 @@ _LONGEST_CUE = 4  # words
 # What people at a distance say; most of it would mean something if they were near.
 _FROM_AFAR = ('talk', 'running_speech', 'command', 'delegate', 'interruption', 'cue_set')
 _FROM_AFAR_P = (0.25, 0.1, 0.3, 0.17, 0.1, 0.08)
+BLURRED_SHARE = 0.4  # of them: their overtones merge
 BENT_SHARE = 0.6  # of the people whose size is changed: their vowels are, too
 TYPED_SHARE = 0.1  # of the people, who write what they have to say
 OPEN_SHARE = 0.5  # of the talk that is for nobody's robot, where a voice has said any
@@ -115,7 +116,10 @@ class SpeechWriter:
         if self._split != 'train' or self._rng.random() < 0.25:
             return None
         factor = float(np.exp(self._rng.uniform(np.log(0.85), np.log(1.17))))
-        return vocal_tract(factor, bend(self._rng) if self._rng.random() < BENT_SHARE else None)
+        tract = vocal_tract(factor, bend(self._rng) if self._rng.random() < BENT_SHARE else None)
+        if self._rng.random() < BLURRED_SHARE:
+            tract = tract @ blur(self._rng.uniform(0.4, 1.4))
+        return tract
 
     def _pause(self, low_s: float, high_s: float) -> None:
         self.script.cursor += int(self._rng.uniform(low_s, high_s) * SECOND)

@@ -80,7 +80,10 @@ class SessionFactory:
             if self._store.robot_open and rng.random() < 0.1:
                 own = self._store.robot_open[rng.integers(len(self._store.robot_open))]
                 targets.own.append(OwnSpeech(own, int(rng.integers(frames)), 0, own.frames))
-            levels.append(to_log(self._microphone(script, targets, frames)))
+            power = self._microphone(script, targets, frames)
+            if self._split == 'train':
+                _mask_moments(power, rng)
+            levels.append(to_log(power))
             sounds.append(_sounds(script, targets, frames))
         return np.stack(levels), np.stack(sounds)
 
@@ -217,6 +220,16 @@ def _mask_band(power_FM: np.ndarray, rng: np.random.Generator) -> None:
     width = int(rng.integers(2, 9))
     low = int(rng.integers(0, MELS - width))
     power_FM[:, low : low + width] = 10 ** (2 * FLOOR_LOG[0])
+
+
+def _mask_moments(power_FM: np.ndarray, rng: np.random.Generator) -> None:
+    """Silences up to a twelfth of some sound, a moment each: what was said must be guessed.
+
+    Source: D. Park et al., "SpecAugment", 2019.
+    """
+    for _ in range(rng.integers(0, 2 + len(power_FM) // 36)):
+        begin = int(rng.integers(len(power_FM)))
+        power_FM[begin : begin + int(rng.integers(1, 6))] = 10 ** (2 * FLOOR_LOG[0])
 
 
 def _user_speaks(script: Script, turns: int) -> np.ndarray:

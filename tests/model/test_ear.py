@@ -58,3 +58,12 @@ def test_the_past_is_heard_as_long_as_it_looks_back_and_the_future_never(net, us
     last = 4 + -(-frames_back // net.config.turn_frames)
     assert differs[4 : last + 1].all()
     assert not differs[last + 1 :].any()
+
+
+@torch.no_grad()
+def test_what_blocks_add_is_dropped_at_random_only_while_it_is_trained(net, user):
+    net.ear.dropout = 0.3
+    levels = user.flatten(1, 2)
+    assert torch.equal(net.sounds_in(levels), net.sounds_in(levels))
+    net.train()
+    assert not torch.equal(net.sounds_in(levels), net.sounds_in(levels))

@@ -34,6 +34,7 @@ def options(before, bank, folder, **changes):
         'minutes': 0.1, 'decay_minutes': 0.05, 'init': before, 'folder': folder,
         'output': None, 'bank': bank, 'rate': 2e-3, 'rows': 2,
         'variants': 1, 'refresh_minutes': 0.0, 'threads': 1, 'seed': 0, 'compile': False,
+        'dropout': 0.1,
     }  # fmt: skip
     return argparse.Namespace(**settings | changes)
 

@@ -22,13 +22,14 @@ from interaction_node.model.data.mixing import (
     Piece,
     add_power,
     bend,
+    blur,
     reverberate,
     to_log,
     vocal_tract,
 )
 from interaction_node.model.data.recomposed import Recomposed, choose_swaps, swap_meaning
 from interaction_node.model.data.scripts import THEMES, ScriptWriter
-from interaction_node.model.data.sessions import SessionFactory
+from interaction_node.model.data.sessions import SessionFactory, _mask_moments
 from interaction_node.model.data.store import SpeechStore
 from interaction_node.model.data.tensors import _as_heard, collate
 from interaction_node.model.losses import to_tensors
@@ -164,6 +165,24 @@ def test_bent_vowels_keep_the_order_of_frequencies_and_all_power():
         np.testing.assert_allclose(change_MM.sum(0), 1, atol=1e-5)
         reads_from = (np.arange(MELS)[:, None] * change_MM).sum(0)
         assert (np.diff(reads_from) > -1e-3).all()
+
+
+def test_overtones_that_merge_keep_their_power():
+    overtones = np.zeros(MELS, np.float32)
+    overtones[20:40:2] = 1.0
+    merged = overtones @ blur(1.2)
+    assert merged[22:38].std() < 0.1 * overtones[22:38].std()
+    assert merged.sum() == pytest.approx(overtones.sum(), rel=0.02)
+
+
+def test_moments_of_practice_are_silenced_here_and_there():
+    power = np.ones((3600, MELS), np.float32)
+    _mask_moments(power, np.random.default_rng(3))
+    silenced = (power < 0.5).all(axis=1)
+    assert 0.01 < silenced.mean() < 0.15
+    assert (power[~silenced] == 1).all()
+    lengths = np.diff(np.flatnonzero(np.diff(silenced, prepend=False, append=False)))[::2]
+    assert np.median(lengths) <= 5
 
 
 def test_a_room_adds_a_tail_that_fades_and_nothing_before_the_sound():
