@@ -11,6 +11,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections import defaultdict
@@ -104,6 +105,11 @@ def _start(*settings) -> None:
     _worker = Worker(*settings)
 
 
+def _start_apart(*settings) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits ends it
+    _start(*settings)
+
+
 def _score(job: Job) -> dict:
     assert _worker is not None
     return _worker.score(job)
@@ -128,7 +134,7 @@ def judge_all(jobs: Sequence[Job], workers: int, *settings) -> Iterator[dict]:
         yield from map(_score, jobs)
         return
     context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(workers, context, _start, settings) as pool:
+    with ProcessPoolExecutor(workers, context, _start_apart, settings) as pool:
         waiting = [pool.submit(_score, job) for job in jobs]
         try:
             for each in as_completed(waiting):
@@ -173,6 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, BrokenProcessPool) as error:
         print(f'eval: {error}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print('eval: stopped, no scores written', file=sys.stderr)
+        return 130
     scores = count_up(judged)
     notes = _notes(options, studio, judged, time.monotonic() - begun)
     _write(options.output, scores, judged, notes)
