@@ -15,6 +15,7 @@ import functools
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.ndimage
 import scipy.signal
 
 from ..mel import HOP, LOG_MAX, LOG_MIN, MELS, SAMPLE_RATE_HZ, slaney_mel_weights
@@ -110,9 +111,7 @@ def blur(width: float) -> np.ndarray:
     Args:
         width: Standard deviation, bins.
     """
-    away = np.arange(MELS)[:, None] - np.arange(MELS)
-    spread = np.exp(-0.5 * (away / width) ** 2)
-    return (spread / spread.sum(0)).astype(np.float32)
+    return scipy.ndimage.gaussian_filter1d(np.eye(MELS, dtype=np.float32), width, axis=0)
 
 
 @functools.cache
