@@ -275,10 +275,13 @@ def main() -> None:
     parser.add_argument('--bank', type=Path, default=Path('.cache/bank'), help='phrase bank')
     parser.add_argument('--rate', type=float, default=1.5e-3, help='peak learning rate')
     parser.add_argument(
-        '--dropout', type=float, default=DROPOUT, help='share of what its blocks add'
+        '--dropout',
+        type=float,
+        default=DROPOUT,
+        help='share of what its blocks add that is dropped',
     )
     parser.add_argument('--rows', type=int, default=8, help='pieces of 16 s of speech in a step')
-    parser.add_argument('--variants', type=int, default=4, help='augmentations of each clip')
+    parser.add_argument('--variants', type=int, default=10, help='augmentations of each clip')
     parser.add_argument('--refresh-minutes', type=float, default=0, help='read a grown bank again')
     parser.add_argument('--threads', type=int, default=2)
     parser.add_argument('--seed', type=int, default=0)
