@@ -258,6 +258,8 @@ def train(arguments: argparse.Namespace) -> None:
     torch.manual_seed(arguments.seed)
     ranks = Ranks(arguments.device)
     trainer = Trainer(arguments.folder, arguments.preset, arguments.rate, ranks, arguments.init)
+    if trainer.net.ear is not None:
+        trainer.net.ear.dropout = arguments.ear_dropout
     if arguments.keep_ear:
         keep_ear(trainer.net)
     if arguments.compile:
@@ -369,6 +371,12 @@ def main() -> None:
         '--keep-ear',
         action='store_true',
         help='leave the ear as it is: steps take less time',
+    )
+    parser.add_argument(
+        '--ear-dropout',
+        type=float,
+        default=0.05,
+        help='share of what blocks of the ear add that is dropped: it errs as on unknown voices',
     )
     parser.add_argument('--tokens', type=int, default=8192, help='padded tokens in a batch')
     parser.add_argument(

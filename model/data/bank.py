@@ -233,7 +233,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     build.add_argument(
         '--voices', nargs='+', default=['*'], help="patterns, as in 'kokoro-[ab]?_*' (default: all)"
     )
-    build.add_argument('--seed', type=int, default=0)
+    build.add_argument(
+        '--seed',
+        type=int,
+        default=0,
+        help='another one brings other sentences; what is fixed, like cue words, only 0 says',
+    )
     build.add_argument(
         '--kinds',
         nargs='+',
