@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The phrase bank: synthesised clips with word times, readable while it grows.
 
-A shard is `<root>/<split>/<engine>-<voice>-<nnnnn>.npz` with `audio` (int16, all clips end to end),
-`offsets` (int64, one more than there are clips) and `meta` (JSON as bytes, one object a clip). It
-appears all at once, by a rename, and is not changed after that but for better word times.
+A shard is `<root>/<split>/<engine>-<voice>-<nnnnn>.npz`; where only some kinds of phrases were
+asked for, they stand before the number. It has `audio` (int16, all clips end to end), `offsets`
+(int64, one more than there are clips) and `meta` (JSON as bytes, one object a clip). It appears all
+at once, by a rename, and is not changed after that but for better word times.
 """
 
 from __future__ import annotations
@@ -243,7 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         '--kinds',
         nargs='+',
         default=['*'],
-        help='patterns of the kinds of phrases; with a --seed of its own (default: all)',
+        help='patterns of the kinds of phrases, in shards of their own (default: all)',
     )
     commands.add_parser('unpack', help='begin with the training voices that come along')
     commands.add_parser('backgrounds', help='make noise and music')

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from collections.abc import Sequence
 from fnmatch import fnmatch
@@ -162,7 +163,7 @@ def build_bank(
         rounds: how many plans each voice speaks; round r uses seed + r.
         seed: decides texts, paces and pitches.
         names: patterns of the voices' names, as in 'kokoro-[ab]?_*'.
-        kinds: patterns of the kinds of phrases, as in 'open_talk'; take a seed of its own for them.
+        kinds: patterns of the kinds of phrases, as in 'open_talk'; these get shards of their own.
 
     Raises:
         ValueError: if an engine is unknown.
@@ -182,7 +183,7 @@ def build_bank(
             for voice in voices
             if take == 0 or voice.split in ('train',)
         }
-        jobs = _interleave(root, plans, seed + take)
+        jobs = _interleave(root, plans, seed + take, kinds)
         with tqdm(jobs, unit='shard', desc=f'round {take + 1}') as progress:
             for voice, path, phrases in progress:
                 if time.monotonic() > end_s:
@@ -198,14 +199,16 @@ def build_bank(
 
 
 def _interleave(
-    root: Path, plans: dict[Voice, list[Phrase]], seed: int
+    root: Path, plans: dict[Voice, list[Phrase]], seed: int, kinds: Sequence[str]
 ) -> list[tuple[Voice, Path, list[Phrase]]]:
     """Shards that are missing: the first of every voice, then the second of every voice, ..."""
     jobs = []
+    chosen = re.sub(r'[^\w+]', '', '+'.join(sorted(kinds)))  # '' for all
+    course = f'{chosen}-{seed:02d}' if chosen else f'{seed:02d}'
     longest = max((len(phrases) for phrases in plans.values()), default=0)
     for start in range(0, longest, SHARD_CLIPS):
         for voice, phrases in plans.items():
-            path = root / voice.split / f'{voice.key}-{seed:02d}{start // SHARD_CLIPS:03d}.npz'
+            path = root / voice.split / f'{voice.key}-{course}{start // SHARD_CLIPS:03d}.npz'
             part = phrases[start : start + SHARD_CLIPS]
             if part and not path.exists():
                 jobs.append((voice, path, part))

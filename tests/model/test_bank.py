@@ -191,6 +191,20 @@ def test_shards_of_all_voices_are_made_by_turns(tmp_path, monkeypatch):
     assert said == []
 
 
+def test_chosen_kinds_are_said_whatever_the_bank_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, '_speak', lambda v, p, seed: clip(p.text, p.kind, v.key))
+    names = ['kokoro-af_sarah']
+    build.build_bank(tmp_path, ['kokoro'], minutes=1.0, names=names)
+    before = Bank.load(tmp_path, 'train')
+    cues = len(before.indices('cue_word'))
+    for again in range(2):  # once more brings nothing
+        build.build_bank(tmp_path, ['kokoro'], 1.0, names=names, kinds=['cue_w*', 'answer_word'])
+        bank = Bank.load(tmp_path, 'train')
+        assert len(bank.indices('cue_word')) == 2 * cues > 0, again
+        assert {bank[i].kind for i in range(len(bank))} == {*before.kinds}
+        assert len(bank.indices('open_talk')) == len(before.indices('open_talk'))
+
+
 def test_unknown_engines_are_refused(tmp_path):
     with pytest.raises(ValueError, match='engines'):
         build.build_bank(tmp_path, ['organ'], minutes=1.0)
