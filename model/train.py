@@ -123,6 +123,7 @@ class Trainer:
         learning_rate: Peak learning rate.
         ranks: The processes that train together, and where.
         init: Checkpoint that a new run goes on from; None for fresh weights.
+        ear_dropout: Share of what blocks of the ear add that is dropped.
 
     Raises:
         ValueError: `init` is no checkpoint, or of another shape or vocabulary.
@@ -135,10 +136,13 @@ class Trainer:
         learning_rate: float,
         ranks: Ranks,
         init: Path | None = None,
+        ear_dropout: float = 0.0,
     ):
         self.folder, self.device, self.ranks = folder, ranks.device, ranks
         self.config = preset(preset_name, len(default_vocabulary()))
         self.net = build_net(self.config).to(self.device)
+        if self.net.ear is not None:
+            self.net.ear.dropout = ear_dropout
         self.average = build_net(self.config).to(self.device)
         self.learning_rate, self.step, self.trained_s = learning_rate, 0, 0.0
         self._warm_from = 0
@@ -257,9 +261,14 @@ def train(arguments: argparse.Namespace) -> None:
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     ranks = Ranks(arguments.device)
-    trainer = Trainer(arguments.folder, arguments.preset, arguments.rate, ranks, arguments.init)
-    if trainer.net.ear is not None:
-        trainer.net.ear.dropout = arguments.ear_dropout
+    trainer = Trainer(
+        arguments.folder,
+        arguments.preset,
+        arguments.rate,
+        ranks,
+        arguments.init,
+        arguments.ear_dropout,
+    )
     if arguments.keep_ear:
         keep_ear(trainer.net)
     if arguments.compile:

@@ -195,6 +195,19 @@ def test_an_ear_that_is_kept_stays_as_it_is(bank, tmp_path):
     assert 'user.mix.weight' not in still
 
 
+def test_of_the_ear_that_is_trained_some_is_dropped_and_of_its_average_nothing(tmp_path):
+    trainer = Trainer(tmp_path / 'run', 'tiny', 1e-3, Ranks('cpu'), ear_dropout=0.5)
+    ear, average = trainer.net.ear, trainer.average.ear
+    assert ear is not None and average is not None
+    levels_RFM = torch.rand(1, 20, trainer.config.mels)
+    silence = [each.expand(1, -1, -1) for each in ear.silence()]
+    whole, some, again = (each(levels_RFM, silence)[0] for each in (average, ear, ear))
+    assert not torch.equal(some, again)
+    assert torch.equal(whole, average(levels_RFM, silence)[0])
+    ear.eval()
+    assert torch.equal(whole, ear(levels_RFM, silence)[0])
+
+
 def test_a_run_goes_on_from_a_checkpoint_that_leans_towards_silence(tmp_path):
     leaning = dataclasses.replace(preset('tiny', len(default_vocabulary())), silence_bias=1.0)
     path = tmp_path / 'leaning.safetensors'
