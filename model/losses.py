@@ -115,7 +115,8 @@ def compute_losses(
     is_boundary = boundaries[wanted]
     weight_BT = batch['silent_weight'][:, None].expand_as(batch['label'])
     weighted = torch.where(wanted == _SILENT, weight_BT.flatten()[asked], 1.0) * each
-    out_loss = weighted.sum() / torch.where(is_boundary, BOUNDARY_SHARE, 1.0).sum()
+    counted = torch.where(is_boundary, BOUNDARY_SHARE, 1.0).sum()
+    out_loss = weighted.sum() / counted.clamp(min=1)
     heard_loss, heard_correct = _heard_loss(net, h_BTD, batch)
     total = out_loss + heard_weight * heard_loss
     sound, sound_correct = 0.0, 0.0

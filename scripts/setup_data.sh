@@ -45,6 +45,14 @@ install_packages() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# Three more speakers, in a part of the archive that is not always there (non-free, multiverse): the bank can do without.
+install_rhvoice() {
+  is_installed rhvoice && return 0
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends rhvoice rhvoice-english >/dev/null 2>&1 ||
+    say "RHVoice isn't in your package sources (Debian: non-free, Ubuntu: multiverse); name the other engines with --engines"
+}
+
 make_environment() {
   [ -x "$VENV/bin/python" ] || "${PYTHON:-python3}" -m venv "$VENV"
   say 'Python packages'
@@ -75,7 +83,7 @@ unpack_styles() {
   [ "$(find "$STYLES" -name '*.bin' | wc -l)" = "$STYLE_COUNT" ] || fail "no styles in $archive"
 }
 
-[ "${APT:-}" = none ] || install_packages
+[ "${APT:-}" = none ] || { install_packages && install_rhvoice; }
 make_environment
 install_pico
 unpack_styles

@@ -13,7 +13,7 @@ from random import Random
 
 from tqdm import tqdm
 
-from . import open_talk
+from . import open_talk, scramble
 from .align import align
 from .bank import Clip, read_shard, write_shard
 from .phrases import SHARED, Phrase, fixed_phrases, sample
@@ -46,8 +46,9 @@ _DRAWS = {
     'interruption': 12, 'backchannel': 10, 'address': 6, 'resume': 5, 'cue_cancel': 6,
     'visual_count_set': 8, 'visual_start_stop_set': 6, 'visual_trigger_set': 11,
     'delegate': 39, 'chatter': 39, 'running_speech': 18, 'word_list': 100, open_talk.KIND: 64,
+    scramble.KIND: 100,
 }  # fmt: skip
-_FOR_TRAINING = ('word_list', open_talk.KIND)
+_FOR_TRAINING = ('word_list', open_talk.KIND, scramble.KIND)
 _HELD_OUT_SHARE, _HELD_OUT_CLIPS = 0.42, 256
 _UNSEEN_SHARE, _TRIES = 0.6, 50
 # Formant voices are far from people, and hibari's speakers have one rhythm: these widen the range
@@ -95,6 +96,8 @@ def _drawn(kind: str, rng: Random, voice: Voice) -> Phrase:
     """A phrase of a kind; with held-out voices more often than not one that nobody trains on."""
     if kind == open_talk.KIND:
         return open_talk.open_talk(rng, voice.split)
+    if kind == scramble.KIND:
+        return scramble.scrambled(rng, voice.split)
     phrase = sample(kind, rng, voice.split)
     if voice.split == 'train' or rng.random() > _UNSEEN_SHARE:
         return phrase

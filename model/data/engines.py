@@ -38,6 +38,7 @@ def speak(voice: Voice, text: str, rng: Random) -> tuple[np.ndarray, int]:
         'pico': _pico,
         'flite': _flite,
         'festival': _festival,
+        'rhvoice': _rhvoice,
         'kokoro': _kokoro,
         'piper': _piper,
     }[voice.engine]
@@ -51,8 +52,8 @@ def _read_wave(data: bytes) -> tuple[np.ndarray, int]:
         return np.frombuffer(frames, np.int16).astype(np.float32) / 32768, source.getframerate()
 
 
-def _run(command: list[str]) -> bytes:
-    done = subprocess.run(command, capture_output=True, timeout=60)
+def _run(command: list[str], said: str = '') -> bytes:
+    done = subprocess.run(command, input=said.encode(), capture_output=True, timeout=60)
     if done.returncode != 0:
         raise RuntimeError(f'{command[0]} failed: {done.stderr.decode(errors="replace").strip()}')
     return done.stdout
@@ -85,6 +86,15 @@ def _festival(voice: Voice, text: str, rng: Random) -> tuple[np.ndarray, int]:
             f' (set! u (SynthText "{text}")) (utt.save.wave u "{path}" \'riff))'
         )
         _run(['festival', '-b', script])
+        return _read_wave(path.read_bytes())
+
+
+def _rhvoice(voice: Voice, text: str, rng: Random) -> tuple[np.ndarray, int]:
+    rate, pitch = rng.randint(78, 118), round(voice.settings['pitch'] * rng.uniform(0.93, 1.08))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'out.wav'
+        settings = ['-p', voice.settings['voice'], '-r', str(rate), '-t', str(pitch)]
+        _run(['RHVoice-test', *settings, '-o', str(path)], text)
         return _read_wave(path.read_bytes())
 
 

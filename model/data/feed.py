@@ -112,6 +112,7 @@ ENGINE_SHARES = {
     'pico': 0.12,
     'flite': 0.06,
     'festival': 0.06,
+    'rhvoice': 0.08,
 }
 
 

@@ -36,6 +36,8 @@ _CALLS = frozenset((
     'robot', 'hello', 'hi', 'hey', 'stop', 'halt', 'freeze', 'wait', 'quiet', 'enough', 'silence',
     'hush', 'wave', 'faster', 'slower', 'quicker',
 ))  # fmt: skip
+# Kinds whose sentences are dealt out one by one, whatever template they are of.
+_SPLIT_BY_TEXT = ('robot_open', 'chatter', 'running_speech', 'delegate', 'word_list')
 _MOVING = {
     'squats': ['squatting', 'doing squats'],
     'jumping jacks': ['jumping jacks', 'doing jumping jacks'],
@@ -136,6 +138,38 @@ def _for_somebody_else(commands: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 KINDS = tuple(sorted(grammar()['kinds']))
+
+
+@cache
+def _held_out() -> re.Pattern[str]:
+    """What validation and test may say and training may not, as far as templates decide it."""
+    varied = {
+        template
+        for kind, families in grammar()['kinds'].items()
+        if kind not in _SPLIT_BY_TEXT
+        for family in families
+        for template in family.get('varied', ())
+        if split_of(template) != 'train'
+    }
+    return re.compile('|'.join(map(_pattern, sorted(varied))))
+
+
+def _pattern(template: str) -> str:
+    """A regular expression of all texts of a template."""
+    return _SLOT.sub(lambda found: f'(?:{"|".join(_words_of(found.group(1)))})', template)
+
+
+def _words_of(slot: str) -> list[str]:
+    if slot == 'metre_word':
+        return ['meters?']
+    choices = range(101) if slot in ('low', 'high') else _choices(slot)
+    spoken = [number_words(each) if isinstance(each, int) else str(each) for each in choices]
+    return [_pattern(each) for each in spoken]
+
+
+def is_held_out(text: str) -> bool:
+    """Whether a text happens to be one that a template of validation or test could be."""
+    return _held_out().fullmatch(text) is not None
 
 
 def add_words(words: Mapping[str, Sequence[str]]) -> None:
@@ -291,7 +325,7 @@ def _phrase(
 
 def _text_split(kind: str, template: str, text: str, fixed: bool) -> str:
     slots = _SLOT.findall(template)
-    if kind in ('robot_open', 'chatter', 'running_speech', 'delegate', 'word_list'):
+    if kind in _SPLIT_BY_TEXT:
         return split_of(text)
     if fixed and (len(slots) < 2 or kind == 'robot_see'):
         # One free slot in a listed template is vocabulary ('turn left', 'count to ten').

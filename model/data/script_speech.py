@@ -7,6 +7,7 @@ Frames are 20 ms.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from .mixing import Piece, bend, blur, vocal_tract
 from .phrases import Phrase
 from .recomposed import COMPOSED, Recomposed, choose_swaps, swap_meaning
 from .scenes import SceneScript
+from .scramble import KIND as SCRAMBLED_KIND
+from .scramble import SCRAMBLED, scramble
 from .store import SpeechStore
 
 SECOND = 50  # frames
@@ -41,6 +44,21 @@ ASSEMBLED_SHARE = 0.25
 # Of kinds that voices say in few ways, and people in many: what they did not say is assembled.
 _SELDOM_SAID_SHARE = 0.6
 _SELDOM_SAID = ('cue_cancel', 'resume', 'interruption', 'chatter')
+# Words that people put around what they say, which change nothing.
+_BEFORE = (
+    'okay', 'so', 'now', 'well', 'hey', 'please', 'robot', 'all right', 'oh', 'and', 'then', 'um',
+    'good', 'hey robot', 'okay robot', 'okay now', 'oh and', 'so now', 'now please',
+    'robot please', 'um okay', 'well okay', 'all right then', 'so please',
+)  # fmt: skip
+_AFTER = (
+    'please', 'now', 'robot', 'for me', 'okay', 'then', 'please robot', 'now please',
+    'for me please', 'if you can', 'thank you', 'will you', 'would you', 'for us', 'all right',
+)  # fmt: skip
+_DRESSED = frozenset((
+    'command', 'cue_set', 'time_set', 'count_set', 'cue_cancel', 'visual_trigger_set',
+    'visual_count_set', 'visual_start_stop_set',
+))  # fmt: skip
+DRESSED_SHARE = 0.25  # of them that have such words around them
 _NEVER_TYPED = ('chatter', 'open_talk', 'backchannel', 'cue_word', 'running_speech')
 # Never assembled.
 _WHOLE = frozenset(('cue_word', 'answer_word', 'hesitation', 'open_talk'))
@@ -194,7 +212,8 @@ class SpeechWriter:
 
     def _phrase(self, kind: str) -> Utterance | Phrase | None:
         if self._types(kind) and kind not in self._lesson:
-            return self._sample(kind)
+            phrase = self._sample(kind)
+            return self._dressed(phrase) if phrase else None
         utterance = self._draw(kind)
         if kind == 'chatter' and utterance is not None and asks_for_a_halt(utterance.text):
             return None
@@ -213,8 +232,36 @@ class SpeechWriter:
         if utterance is None:
             return None
         if kind in COMPOSED and self._rng.random() < 0.6:
-            return self._recompose(kind, utterance)
-        return utterance
+            utterance = self._recompose(kind, utterance)
+        return self._dressed_up(utterance)
+
+    def _out_of_place(self) -> list[tuple[Utterance, int, int, str]] | None:
+        """Something with words out of place: said so, or put together from what was said."""
+        whole = self._store.pick(self._rng, self._voice, SCRAMBLED_KIND)
+        if whole and self._rng.random() < 0.5:
+            return self._segments(whole)
+        kinds = list(SCRAMBLED)
+        share = np.array(list(SCRAMBLED.values()))
+        base = self._draw(str(self._rng.choice(kinds, p=share / share.sum())))
+        if base is None or not base.words:
+            return None
+        parts = self._segments(base)
+        if self._rng.random() < 0.2:  # nobody can know that this one is as it should be
+            return parts
+        return scramble(parts, self._any_word, self._rng)
+
+    def _any_word(self) -> tuple[Utterance, int, int, str] | None:
+        """A word that somebody has said, more often than not this voice."""
+        if self._rng.random() < 0.6:
+            known = self._store.words(self._voice)
+            word = known[self._rng.integers(len(known))] if known else ''
+        else:
+            words = phrases.grammar()['slots']['any']
+            word = words[self._rng.integers(len(words))]
+        found = self._store.word(self._rng, self._voice, word) or self._store.word_of_anybody(
+            self._rng, self._voice, word
+        )
+        return (*found, word) if found else None
 
     def _segments(self, utterance: Utterance) -> list[tuple[Utterance, int, int, str]]:
         """Pieces of an utterance, one a word: (source, first, last, word)."""
@@ -241,6 +288,38 @@ class SpeechWriter:
                 return phrase
         return None
 
+    def _around(self, kind: str, text: str) -> tuple[str, str]:
+        """Words to say before a phrase and after it, more often than not none."""
+        dressed = kind in _DRESSED and self._split == 'train'
+        if not dressed or self._rng.random() >= DRESSED_SHARE:
+            return '', ''
+        draw = self._rng.random()
+        before = str(self._rng.choice(_BEFORE)) if draw < 0.75 else ''
+        after = str(self._rng.choice(_AFTER)) if draw > 0.55 else ''
+        held_out = phrases.is_held_out(f'{before} {text} {after}'.strip())
+        return ('', '') if held_out else (before, after)
+
+    def _dressed(self, phrase: Phrase) -> Phrase:
+        """A phrase with words around it that change nothing, or as it is."""
+        before, after = self._around(phrase.kind, phrase.text)
+        return dataclasses.replace(phrase, text=f'{before} {phrase.text} {after}'.strip())
+
+    def _said(self, text: str) -> list[tuple[Utterance, int, int, str]] | None:
+        """Pieces in which this voice says the words of a text; None if it never said one."""
+        found = [(self._store.word(self._rng, self._voice, w), w) for w in text.split()]
+        pieces = [(*piece, word) for piece, word in found if piece]
+        return pieces if len(pieces) == len(found) else None
+
+    def _dressed_up(self, utterance: Utterance) -> Utterance:
+        """An utterance with words of the same voice around it, or as it is."""
+        before, after = self._around(utterance.kind, utterance.text)
+        first, last = self._said(before), self._said(after)
+        if first is None or last is None or not first + last:
+            return utterance
+        parts = [*first, *self._segments(utterance), *last]
+        text = ' '.join([*before.split(), utterance.text, *after.split()])
+        return Recomposed.of(utterance, parts, text, dict(utterance.meaning))
+
     def _assemble(self, kind: str, where: Callable[[dict], bool] | None = None) -> Utterance | None:
         """A new phrase of a kind, word by word from whatever this voice has said.
 
@@ -249,6 +328,7 @@ class SpeechWriter:
         phrase = self._sample(kind, where)
         if phrase is None:
             return None
+        phrase = self._dressed(phrase)
         parts = []
         for word in normalise(phrase.text):
             found = self._store.word(self._rng, self._voice, word) or self._store.word_of_anybody(

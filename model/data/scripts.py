@@ -367,6 +367,14 @@ class ScriptWriter(VideoWriter):
             self._tract = tract
             self._pause(0.1, 0.8)
 
+    def _scrambled(self) -> None:
+        """Words out of place, to be named and nothing else; `UNASKED` says what that means."""
+        while self._room_left(4):
+            parts = self._out_of_place()
+            if parts:
+                self._place(parts, self._rng.random() < 0.1)
+            self._pause(0.1, 1.0)
+
     def _taught(self) -> None:
         """What the robot is being taught, among what it knows."""
         self._lesson = self._store.taught(self._voice)
@@ -397,12 +405,15 @@ THEMES = {
     'idle': 0.1,
     'transcribe': 0.15,
     'words': 0.12,
+    'scrambled': 0.35,
     'numbers': 0.2,
     'mixed': 0.06,
     'watch_count': 0.05,
     'watch_start_stop': 0.03,
     'watch_trigger': 0.03,
 }
+# Themes in which it is not asked what the robot should do: nobody could tell.
+UNASKED = frozenset(('scrambled',))
 # Kinds of phrases that can be taught, with the theme in which they are practised.
 _LESSONS = {'command': '_command', 'cue_set': '_cue', 'address': '_address'}
 

@@ -14,7 +14,7 @@ from .ideal import TURN_FRAMES, IdealPartner, OwnSpeech, Targets, turn_named
 from .mixing import Piece, add_power, colour, own_power, reverberate, to_log
 from .scenes import SceneRenderer, SceneScript
 from .scenes3d import Looks, RenderedScene
-from .scripts import THEMES, Script, ScriptWriter
+from .scripts import THEMES, UNASKED, Script, ScriptWriter
 from .skips import leave_out, ranges_to_skip
 from .store import SpeechStore
 from .tensors import Session
@@ -149,7 +149,7 @@ class SessionFactory:
             phase_N3=phase_N3,
             theme=script.theme,
             elapsed=elapsed,
-            unasked=targets.unasked,
+            unasked=frozenset(range(turns)) if script.theme in UNASKED else targets.unasked,
         )
 
     def _video(self, scene: SceneScript | None, turns: int):

@@ -20,7 +20,7 @@ class Voice:
     """One speaker.
 
     Attributes:
-        engine: 'espeak', 'flite', 'festival', 'pico', 'hibari', 'kokoro' or 'piper'.
+        engine: 'espeak', 'flite', 'festival', 'rhvoice', 'pico', 'hibari', 'kokoro' or 'piper'.
         name: unique within the engine; letters, digits, '_' and '.'.
         split: 'train', 'val', 'test', or 'robot' for the robot's own voice.
         natural: whether it was made from recorded speech; formant voices are not.
@@ -136,6 +136,12 @@ _SAMPLED = (
     _sampled('festival', 'kal', 'train', voice='kal_diphone'),
     _sampled('festival', 'kdl', 'train', voice='ked_diphone'),
     _sampled('festival', 'slt_hts', 'test', voice='cmu_us_slt_arctic_hts'),
+    # From recordings of CMU ARCTIC; its alan is the speaker of flite's awb.
+    *(
+        _sampled('rhvoice', f'{speaker}{name}', 'train', voice=speaker, pitch=pitch)
+        for speaker in ('bdl', 'clb', 'slt')
+        for name, pitch in (('', 100), ('_low', 82), ('_high', 122))
+    ),
 )
 
 
