@@ -103,11 +103,11 @@ def pocketsphinx(phrases: list[str]) -> Callable[[np.ndarray, str], str]:
     return listen
 
 
-def judge(folder: Path, texts: dict[str, dict[str, str]], judges: dict) -> dict[str, dict]:
-    """Scores of a folder: for each recogniser and kind of phrase, and of all kinds that it learned.
+def judge(folder: Path, texts: dict[str, dict], judges: dict) -> dict[str, dict]:
+    """Scores of a folder: for each recogniser and kind or other group, and of all that it learned.
 
     Returns:
-        'judge.kind' to {'words': share of words right, 'exact': share of phrases without an error,
+        'judge.group' to {'words': share of words right, 'exact': share of phrases without an error,
         'n': words}; what was understood is written beside the sound.
     """
     counts: dict[str, list[tuple[int, int]]] = defaultdict(list)
@@ -121,7 +121,8 @@ def judge(folder: Path, texts: dict[str, dict[str, str]], judges: dict) -> dict[
         understood[name] = found
         for who, heard in found.items():
             count = word_errors(reference, heard), len(reference.split())
-            counts[f'{who}.{sample["kind"]}'].append(count)
+            for group in (sample['kind'], *sample.get('groups', ())):
+                counts[f'{who}.{group}'].append(count)
             if sample['kind'] != 'unseen':
                 counts[f'{who}.learned'].append(count)
     (folder / 'understood.json').write_text(json.dumps(understood, indent=0), encoding='utf-8')

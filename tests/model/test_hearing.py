@@ -34,6 +34,9 @@ def test_sound_and_words_are_written_for_the_judges(tmp_path):
     assert {each['heard'] for each in texts.values()} == {'turn left'}
     for name, each in texts.items():
         assert each['text']
+        trained, engine = each['groups']
+        assert trained in ('phrases trained', 'phrases held out')
+        assert engine in ('kokoro', 'flite', 'espeak')
         samples, rate = soundfile.read(tmp_path / f'{name}.wav')
         assert rate == 16_000
         assert len(samples) > 0.15 * rate * len(each['text'].split())
@@ -42,9 +45,11 @@ def test_sound_and_words_are_written_for_the_judges(tmp_path):
 def test_words_are_counted_for_a_recogniser_and_for_the_model(tmp_path):
     soundfile.write(tmp_path / 'a.wav', [0.0] * 160, 16_000)
     texts = {'a': {'text': 'turn left now', 'kind': 'command', 'heard': 'turn right'}}
+    texts['a']['groups'] = ['flite']
     scores = judge_speech.judge(tmp_path, texts, {'deaf': lambda wave, text: ''})
     assert scores['deaf.command']['words'] == 0
     assert scores['model.command'] == {'words': pytest.approx(1 / 3), 'exact': 0, 'n': 3}
+    assert scores['model.flite'] == scores['model.command']
 
 
 @pytest.mark.parametrize(
