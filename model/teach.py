@@ -28,7 +28,7 @@ from .data import phrases
 from .data.bank import Bank
 from .data.feed import Extra, Feed
 from .data.pack import SHIPPED, TRAINING, unpack
-from .data.scripts import THEMES
+from .data.scripts import THEMES, UNASKED
 from .data.taught_speech import Job, build, plan, robot_jobs
 from .descent import descend
 from .exercises import Exercise, write_exercises
@@ -251,8 +251,9 @@ def teach(options: argparse.Namespace) -> dict:
     torch.set_num_threads(options.threads)  # a session sets its own
     grown = grow_net(net, old, vocabulary)
     teacher = Teacher(grown, vocabulary, options.rate, options.device)
-    themes = {name: share * (1 - options.share) for name, share in THEMES.items()}
-    themes['taught'] = options.share * sum(THEMES.values())
+    known = {name: share for name, share in THEMES.items() if name not in UNASKED}
+    themes = {name: share * (1 - options.share) for name, share in known.items()}
+    themes['taught'] = options.share * sum(known.values())
     print('Reading the speech ...', flush=True)
     feed = Feed(
         options.bank,

@@ -248,7 +248,9 @@ class SpeechWriter:
         parts = self._segments(base)
         if self._rng.random() < 0.2:  # nobody can know that this one is as it should be
             return parts
-        return scramble(parts, self._any_word, self._rng)
+        made = scramble(parts, self._any_word, self._rng)
+        held_out = phrases.is_held_out(' '.join(word for *_, word in made))
+        return parts if held_out else made
 
     def _any_word(self) -> tuple[Utterance, int, int, str] | None:
         """A word that somebody has said, more often than not this voice."""
@@ -258,6 +260,10 @@ class SpeechWriter:
         else:
             words = phrases.grammar()['slots']['any']
             word = words[self._rng.integers(len(words))]
+        return self._anyhow(word)
+
+    def _anyhow(self, word: str) -> tuple[Utterance, int, int, str] | None:
+        """A piece in which this voice says a word, or another one if it never did."""
         found = self._store.word(self._rng, self._voice, word) or self._store.word_of_anybody(
             self._rng, self._voice, word
         )
@@ -331,12 +337,10 @@ class SpeechWriter:
         phrase = self._dressed(phrase)
         parts = []
         for word in normalise(phrase.text):
-            found = self._store.word(self._rng, self._voice, word) or self._store.word_of_anybody(
-                self._rng, self._voice, word
-            )
-            if found is None:
+            part = self._anyhow(word)
+            if part is None:
                 return None
-            parts.append((*found, word))
+            parts.append(part)
         return Recomposed.of(parts[0][0], parts, phrase.text, dict(phrase.meaning))
 
     def _recompose(self, kind: str, utterance: Utterance) -> Utterance:
