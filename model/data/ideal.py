@@ -40,7 +40,8 @@ class Event:
     Attributes:
         frame: Frame after the last phoneme (or the arrival of a text).
         kind: Kind of phrase, or 'cue_word', 'result', 'sight'.
-        meaning: What it asks for.
+        meaning: What it asks for. Where it `may_go_on`, as "count to fifty" may with "six", a
+            micro-turn passes before it is taken for complete.
     """
 
     frame: int
@@ -54,7 +55,7 @@ class Event:
             return (self.frame + SEEN_MARGIN) // TURN_FRAMES
         if self.kind == 'interruption' or _is_stop(self):
             return max(0, (self.frame + STOP_MARGIN) // TURN_FRAMES)
-        return turn_named(self.frame)
+        return turn_named(self.frame) + self.meaning.get('may_go_on', False)
 
 
 def turn_named(end: int) -> int:

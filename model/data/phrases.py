@@ -3,8 +3,9 @@
 
 Every phrase belongs to a text split. Sentences and combinations of slots are dealt out by a hash of
 their text, and the templates listed as `varied` by a hash of the template, so that what is tested
-was never trained. Short fixed words ('stop', 'kilo', 'seven') are the vocabulary itself and are
-shared by all splits (`split == 'shared'`).
+was never trained. What is `made` from parts is for training, where it isn't held out. Short fixed
+words ('stop', 'kilo', 'seven') are the vocabulary itself and are shared by all splits
+(`split == 'shared'`).
 """
 
 from __future__ import annotations
@@ -23,12 +24,18 @@ import yaml
 SPLITS = ('train', 'val', 'test')
 SHARED = 'shared'
 _SLOT = re.compile(r'\{([a-z_]+?)(\d*)\}')
+_PART = re.compile(r'<([a-z_]+)>')
+_CHOICE = re.compile(r'\(([^()]*)\)')
+# Words around an order, and what they are where a person is meant.
+_SURROUNDINGS = re.compile(r'<(do|now|end)>')
+_NOT_A_ROBOT = {'do': '<ask>', 'now': '', 'end': '(please|now|for me|for us|thank you|||)'}
+MADE_SHARE = 0.7  # of the phrases of training, where a family has such templates
 _ONES = (
     'zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten',
     'eleven', 'twelve', 'thirteen', 'fourteen', 'fifteen', 'sixteen', 'seventeen', 'eighteen',
     'nineteen',
 )  # fmt: skip
-_TENS = (
+TENS = (
     'twenty', 'thirty', 'forty', 'fifty', 'sixty', 'seventy', 'eighty', 'ninety',
 )  # fmt: skip
 # One word is enough to call or to stop the robot, so that these are in no list of words.
@@ -76,7 +83,7 @@ def number_words(value: int) -> str:
         return _ONES[value]
     if value == 100:
         return 'one hundred'
-    tens = _TENS[value // 10 - 2]
+    tens = TENS[value // 10 - 2]
     return f'{tens} {_ONES[value % 10]}' if value % 10 else tens
 
 
@@ -104,7 +111,7 @@ def grammar() -> dict[str, Any]:
     kinds['chatter'] = [
         {'varied': sentences['chatter']['plain'], 'weight': 2},
         {'varied': sentences['chatter']['made'], 'weight': 3},
-        {'varied': _for_somebody_else(kinds['command']), 'weight': 2},
+        {**_for_somebody_else(kinds['command']), 'weight': 4},
     ]
     # Words in no order, so that every word is heard after every other.
     words = [f'{{any{place}}}' for place in range(1, 8)]
@@ -123,18 +130,24 @@ def grammar() -> dict[str, Any]:
     slots = behaviours['slots'] | sentences['slots']
     vocabulary = (folder.parent / 'vocabulary.txt').read_text(encoding='utf-8').split()
     slots['any'] = [word for word in vocabulary if word not in _CALLS]
-    return {'slots': slots, 'kinds': kinds}
+    return {'slots': slots, 'kinds': kinds, 'parts': behaviours['parts']}
 
 
-def _for_somebody_else(commands: Sequence[Mapping[str, Any]]) -> list[str]:
+def _for_somebody_else(commands: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Commands that begin with a person's name; at "stop" the robot stops, whoever is meant."""
-    orders = [
-        order
-        for family in commands
-        if family['meaning']['skill'] != 'stop'
+    orders = [family for family in commands if family['meaning']['skill'] != 'stop']
+    listed = [
+        f'{{name}} {order}'
+        for family in orders
         for order in (*family.get('fixed', ()), *family.get('varied', ()))
+        if 'robot' not in order.split()
     ]
-    return [f'{{name}} {order}' for order in orders if 'robot' not in order.split()]
+    made = [
+        f'{{name}} {_SURROUNDINGS.sub(lambda found: _NOT_A_ROBOT[found.group(1)], order)}'
+        for family in orders
+        for order in family.get('made', ())
+    ]
+    return {'varied': listed, 'made': made}
 
 
 KINDS = tuple(sorted(grammar()['kinds']))
@@ -204,7 +217,7 @@ def sample(kind: str, rng: Random, split: str = 'train') -> Phrase:
     families = grammar()['kinds'][kind]
     weights = [family.get('weight', 1) for family in families]
     for _ in range(10_000):
-        phrase = _draw(kind, rng.choices(families, weights)[0], rng)
+        phrase = _draw(kind, rng.choices(families, weights)[0], rng, split)
         if phrase is not None and phrase.split in (split, SHARED):
             return phrase
     raise ValueError(f'kind {kind!r} has no phrases in split {split!r}')
@@ -263,10 +276,32 @@ def _value(slot: str, drawn: Mapping[str, Any], rng: Random) -> Any:
     return rng.choice(_choices(slot))
 
 
-def _draw(kind: str, family: Mapping[str, Any], rng: Random) -> Phrase | None:
+def _draw(kind: str, family: Mapping[str, Any], rng: Random, split: str) -> Phrase | None:
     fixed, varied = family.get('fixed', []), family.get('varied', [])
+    made = split == 'train' and 'made' in family and rng.random() < MADE_SHARE
+    if made:
+        template = _made(rng.choice(family['made']), rng)
+        text, values = _filled(template, rng)
+        if is_held_out(normalise(text)):
+            return None
+        return _phrase(kind, family, template, values, fixed=False, text=text)
     use_fixed = bool(fixed) and (not varied or rng.random() < 0.5)
     template = rng.choice(fixed if use_fixed else varied)
+    text, values = _filled(template, rng)
+    return _phrase(kind, family, template, values, use_fixed, text)
+
+
+def _made(template: str, rng: Random) -> str:
+    """A template of a `made` one, in which parts and alternatives are chosen."""
+    while match := _PART.search(template) or _CHOICE.search(template):
+        inside = match.group(1)
+        options = grammar()['parts'][inside] if match.re is _PART else inside.split('|')
+        template = template[: match.start()] + rng.choice(options) + template[match.end() :]
+    return ' '.join(template.split())
+
+
+def _filled(template: str, rng: Random) -> tuple[str, dict[str, Any]]:
+    """A template's text, and the values that were drawn for its slots."""
     values: dict[str, Any] = {}
     text = template
     # A slot's word may hold slots itself ('a trip to {town}'), hence the loop.
@@ -275,7 +310,7 @@ def _draw(kind: str, family: Mapping[str, Any], rng: Random) -> Phrase | None:
         if slot not in values:
             values[slot] = _fresh(match.group(1), values, rng)
         text = text.replace(match.group(0), _spoken(match.group(1), values[slot], values), 1)
-    return _phrase(kind, family, template, values, use_fixed, text)
+    return text, values
 
 
 def _fresh(slot: str, values: Mapping[str, Any], rng: Random) -> Any:

@@ -40,7 +40,7 @@ BLURRED_SHARE = 0.4  # of them: their overtones merge
 BENT_SHARE = 0.6  # of the people whose size is changed: their vowels are, too
 TYPED_SHARE = 0.1  # of the people, who write what they have to say
 OPEN_SHARE = 0.5  # of the talk that is for nobody's robot, where a voice has said any
-ASSEMBLED_SHARE = 0.25
+ASSEMBLED_SHARE = 0.35
 # Of kinds that voices say in few ways, and people in many: what they did not say is assembled.
 _SELDOM_SAID_SHARE = 0.6
 _SELDOM_SAID = ('cue_cancel', 'resume', 'interruption', 'chatter')
@@ -197,6 +197,8 @@ class SpeechWriter:
             if keyword:
                 said = [f for w, f in self.script.heard[-len(words) :] if w == keyword]
                 frame = said[0] if said else end
+        if kind == 'count_set' and words[-1] in phrases.TENS:
+            meaning['may_go_on'] = True
         self.script.events.append(Event(frame, kind, meaning))
 
     def _types(self, kind: str) -> bool:

@@ -21,6 +21,7 @@ Range = tuple[int, int]
 # Numbers of a count that are heard before and after what is left out. Where many are kept, what was
 # asked for is as far away as it is on a robot.
 _BEFORE, _AFTER, _LEAST = (3, 30), (8, 30), 5
+TENS_SHARE = 0.6  # of the counts of which the last tens that they come to are kept
 _NUMBERS = {number_words(n): n for n in range(101)}
 
 
@@ -60,24 +61,27 @@ def _of_a_count(targets: Targets, user_speaks: np.ndarray, rng) -> list[Range]:
     """The middle of the longest count, from the beginning of a number to that of another."""
     run = _longest_count(targets)
     first, kept = int(rng.integers(*_BEFORE)), int(rng.integers(*_AFTER))
+    tens = [place for place, (_, number) in enumerate(run) if number > 10 and number % 10 == 0]
+    if tens and rng.random() < TENS_SHARE:
+        kept = len(run) - tens[-1] + int(rng.integers(2, 7))
     if len(run) - kept - first < _LEAST:
         return []
-    begin, end = run[first], run[len(run) - kept]
+    begin, end = run[first][0], run[len(run) - kept][0]
     if end >= len(user_speaks) or user_speaks[[begin - 1, begin, end - 1, end]].any():
         return []
     targets.unasked.add(end)  # which number it is nobody can know
     return [(begin, end)]
 
 
-def _longest_count(targets: Targets) -> list[int]:
-    """Micro-turns in which the numbers of the longest count begin."""
-    best: list[int] = []
-    run: list[int] = []
+def _longest_count(targets: Targets) -> list[tuple[int, int]]:
+    """The longest count: in which micro-turn each of its numbers begins, and the number."""
+    best: list[tuple[int, int]] = []
+    run: list[tuple[int, int]] = []
     before = None
     for turn, text in targets.said:
         number = _NUMBERS.get(text)
         goes_on = number is not None and before is not None and abs(number - before) == 1
-        run = [*run, turn] if goes_on else [turn]
+        run = [*run, (turn, number)] if goes_on else [(turn, -1 if number is None else number)]
         before = number
         best = run if len(run) > len(best) else best
     return best

@@ -44,6 +44,12 @@ def test_a_word_is_named_when_its_end_was_heard_for_60_ms():
         assert Event(typed_frame(7), kind).turn == 7
 
 
+def test_a_number_that_may_go_on_is_waited_for():
+    # "Count to fifty" may go on with "six", and typed lines do not.
+    assert Event(46, 'count_set', {'may_go_on': True}).turn == 5
+    assert Event(46, 'count_set', {}).turn == 4
+
+
 def test_forget_it_ends_cues():
     events = [
         Event(20, 'cue_set', {'cues': [['kilo', 'seven']]}),

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from interaction_node.model.data import phrases
 from interaction_node.model.data.phrases import (
     KINDS,
     SHARED,
     SPLITS,
     fixed_phrases,
     grammar,
+    is_held_out,
     normalise,
     number_words,
     sample,
@@ -41,6 +43,11 @@ LISTED = {
     ),
     'good morning robot': ('address', {'answer': 'good morning'}),
 }
+MADE = [
+    kind
+    for kind, families in grammar()['kinds'].items()
+    if any('made' in family for family in families)
+]
 kinds = st.sampled_from(KINDS)
 splits = st.sampled_from(SPLITS)
 seeds = st.integers(0, 2**32)
@@ -69,7 +76,8 @@ def test_the_same_seed_gives_the_same_phrase(kind, split, seed):
 
 
 @pytest.mark.parametrize('text', LISTED)
-def test_listed_phrases_mean_what_they_say(text):
+def test_listed_phrases_mean_what_they_say(text, monkeypatch):
+    monkeypatch.setattr(phrases, 'MADE_SHARE', 0.0)
     kind, meaning = LISTED[text]
     found = next(p for p in draw(kind, 20_000) + fixed_phrases(kind) if p.text == text)
     assert found.meaning == meaning
@@ -81,6 +89,36 @@ def test_held_out_texts_are_never_trained(kind):
     for split in ('val', 'test'):
         held_out = {phrase.text for phrase in draw(kind, 300, split) if phrase.split != SHARED}
         assert not trained & held_out
+
+
+@pytest.mark.parametrize('kind', MADE)
+def test_what_is_made_from_parts_is_for_training_only(kind, monkeypatch):
+    drawn = {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(phrases, 'MADE_SHARE', share)
+        drawn[share] = {split: draw(kind, 300, split) for split in SPLITS}
+    for split in ('val', 'test'):
+        assert drawn[0.0][split] == drawn[1.0][split]
+    listed = {phrase.text for phrase in drawn[0.0]['train']}
+    made = {phrase.text for phrase in drawn[1.0]['train'] if phrase.split == 'train'} - listed
+    assert len(made) > 150
+    for text in made:
+        assert not re.search(r'[<>(|){}]', text)
+        assert not is_held_out(text)
+
+
+def test_parts_are_put_in_and_one_alternative_is_taken(monkeypatch):
+    monkeypatch.setitem(grammar()['parts'], 'say', ['say', '(tell|give) me'])
+    made = {phrases._made('(please|) <say>  (it|) <say>', Random(seed)) for seed in range(500)}
+    ways = ['say', 'tell me', 'give me']
+    expected = {
+        ' '.join(f'{first} {way} {it} {again}'.split())
+        for first in ('please', '')
+        for way in ways
+        for it in ('it', '')
+        for again in ways
+    }
+    assert made == expected
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from burst_bank import write_burst_bank
 
+from interaction_node.model.data import skips
 from interaction_node.model.data.feed import LENGTHS, load_store, tokens_of
 from interaction_node.model.data.ideal import Targets
 from interaction_node.model.data.script_speech import Script
@@ -62,6 +63,28 @@ def test_a_long_count_goes_on_behind_a_gap_with_a_number_that_is_not_asked_for(l
         assert gap in session.unasked
         number = ' '.join(words(session, session.out[gap]))
         assert any(number_words(n).startswith(number) for n in range(101))
+
+
+def _round_number_behind_gaps(sessions):
+    """Of each count with a gap, whether a round number comes soon behind it."""
+    ones = [number_words(n) for n in range(1, 10)]
+    found = []
+    for session in sessions:
+        gaps = np.flatnonzero(np.diff(session.turns_N) > 1) + 1
+        if len(gaps) == 1 and session.out[gaps[0]]:
+            said = [word for out in session.out[gaps[0] :] for word in words(session, out)]
+            said = [word for word in said if not word.startswith('<')][:14]
+            rounds = {number_words(n) for n in range(20, 101, 10)} | {'ten', 'hundred'}
+            found.append(any(a in rounds and b not in ones for a, b in pairwise([*said, 'end'])))
+    return found
+
+
+def test_behind_the_gap_a_count_comes_to_its_last_tens(long_sessions, monkeypatch):
+    monkeypatch.setattr(skips, 'TENS_SHARE', 1.0)
+    found = _round_number_behind_gaps(long_sessions('count', 200))
+    assert len(found) > 10 and np.mean(found) > 0.9
+    monkeypatch.setattr(skips, 'TENS_SHARE', 0.0)
+    assert np.mean(_round_number_behind_gaps(long_sessions('count', 200))) < 0.85
 
 
 def test_the_batch_has_the_clock_of_the_whole_session(long_sessions):
