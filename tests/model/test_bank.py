@@ -205,6 +205,19 @@ def test_chosen_kinds_are_said_whatever_the_bank_has(tmp_path, monkeypatch):
         assert len(bank.indices('open_talk')) == len(before.indices('open_talk'))
 
 
+def test_held_out_voices_say_nothing_more_when_the_bank_grows(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, '_speak', lambda v, p, seed: clip(p.text, p.kind, v.key))
+    said = {}
+    for seed in (0, 41):
+        build.build_bank(
+            tmp_path, ['flite'], 1.0, seed=seed, names=['flite-slt', 'flite-rms', 'flite-awb']
+        )
+        said[seed] = {split: len(Bank.load(tmp_path, split)) for split in ('train', 'val', 'test')}
+    assert said[41]['train'] > said[0]['train']
+    for split in ('val', 'test'):
+        assert said[41][split] == said[0][split] > 0
+
+
 def test_unknown_engines_are_refused(tmp_path):
     with pytest.raises(ValueError, match='engines'):
         build.build_bank(tmp_path, ['organ'], minutes=1.0)
