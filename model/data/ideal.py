@@ -30,7 +30,9 @@ HEARD_MARGIN = 3
 SEEN_MARGIN = 1
 STOP_MARGIN = -4  # a stop word is acted on while it ends
 COUNT_TURNS = 4
-SLIPS = 0.35  # share of reactions that come early or late, in the worst session
+SLIPS = 0.5  # share of reactions that come early or late, in the worst session
+# By how many micro-turns: what was missed is made good, so late ones are the more useful.
+_LATE = (-1, 1, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,9 @@ class IdealPartner:
         robot_voice: Maps a text to an utterance with `frames` and `words` (`features.Utterance`).
         turns: Micro-turns in the session.
         user_speaks: (turns,) bool, whether the user is speaking in that micro-turn.
-        rng: For slips, where they are wanted: some reactions come a micro-turn early or late, so
-            that the model meets the conversations in which it did so itself. What follows a slip is
-            to be learned, the slip is not.
+        rng: For slips, where they are wanted: some reactions come a micro-turn early or one or two
+            late, so that the model meets the conversations in which it did so itself. What follows
+            a slip is to be learned, the slip is not.
     """
 
     def __init__(
@@ -185,9 +187,10 @@ class IdealPartner:
     def _turn_of(self, event: Event) -> int:
         if self._rng is None or self._rng.random() >= self._slips:
             return event.turn
-        turn = max(0, event.turn + int(self._rng.choice([-1, 1])))
-        self.targets.unasked.add(min(turn, event.turn))
-        return turn
+        late = int(self._rng.choice(_LATE))
+        first, last = event.turn + min(late, 0), event.turn + max(late, 0)
+        self.targets.unasked.update(range(max(0, first), last))
+        return max(0, event.turn + late)
 
     def _ignore(self, turn: int, event: Event) -> None:
         """Backchannels, talk to others and everything unknown change nothing."""

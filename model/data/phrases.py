@@ -28,7 +28,7 @@ _PART = re.compile(r'<([a-z_]+)>')
 _CHOICE = re.compile(r'\(([^()]*)\)')
 # Words around an order, and what they are where a person is meant.
 _SURROUNDINGS = re.compile(r'<(do|now|end)>')
-_NOT_A_ROBOT = {'do': '<ask>', 'now': '', 'end': '(please|now|for me|for us|thank you|||)'}
+_NOT_A_ROBOT = {'do': '<ask>', 'now': '', 'end': '(please|now|for me|thank you||||||||||||)'}
 MADE_SHARE = 0.7  # of the phrases of training, where a family has such templates
 _ONES = (
     'zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten',

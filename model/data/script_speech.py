@@ -302,8 +302,9 @@ class SpeechWriter:
         if not dressed or self._rng.random() >= DRESSED_SHARE:
             return '', ''
         draw = self._rng.random()
-        before = str(self._rng.choice(_BEFORE)) if draw < 0.75 else ''
-        after = str(self._rng.choice(_AFTER)) if draw > 0.55 else ''
+        # Seldom after it: the robot must not learn to wait for a word that does not come.
+        before = str(self._rng.choice(_BEFORE)) if draw < 0.85 else ''
+        after = str(self._rng.choice(_AFTER)) if draw > 0.75 else ''
         held_out = phrases.is_held_out(f'{before} {text} {after}'.strip())
         return ('', '') if held_out else (before, after)
 

@@ -132,7 +132,7 @@ def test_words_begin_in_the_turn_whose_window_they_begin_in():
     assert targets.speak[2:7] == [True] * 5
 
 
-def test_slips_come_a_micro_turn_early_or_late_and_are_not_learned():
+def test_slips_come_early_or_late_and_are_not_learned():
     events = [Event(20, 'cue_set', {'cues': [['kilo', 'seven']]})]
     events += [Event(100 * (i + 1) + 5, 'cue_word', {'cue': 'kilo'}) for i in range(5)]
     slips = 0
@@ -142,7 +142,10 @@ def test_slips_come_a_micro_turn_early_or_late_and_are_not_learned():
         for i, (turn, text) in enumerate(said(targets)):
             assert text == 'seven'
             wanted = 10 * (i + 1)
-            assert abs(turn - wanted) <= 1
-            assert (min(turn, wanted) in targets.unasked) == (turn != wanted)
+            assert -1 <= turn - wanted <= 2
+            # Where it should have reacted and did not; or did, and should not have yet.
+            slipped = set(range(min(turn, wanted), max(turn, wanted)))
+            near = set(range(wanted - 1, wanted + 3))
+            assert slipped == near & targets.unasked
             slips += turn != wanted
     assert 5 < slips < 75
