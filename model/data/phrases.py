@@ -26,9 +26,8 @@ SHARED = 'shared'
 _SLOT = re.compile(r'\{([a-z_]+?)(\d*)\}')
 _PART = re.compile(r'<([a-z_]+)>')
 _CHOICE = re.compile(r'\(([^()]*)\)')
-# Words around an order, and what they are where a person is meant.
-_SURROUNDINGS = re.compile(r'<(do|now|end)>')
-_NOT_A_ROBOT = {'do': '<ask>', 'now': '', 'end': '(please|now|for me|thank you||||||||||||)'}
+# Words around an order, of which there are others where a person is meant.
+_AROUND = re.compile(r'<(do|now|end)>')
 MADE_SHARE = 0.7  # of the phrases of training, where a family has such templates
 _ONES = (
     'zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten',
@@ -143,7 +142,7 @@ def _for_somebody_else(commands: Sequence[Mapping[str, Any]]) -> dict[str, list[
         if 'robot' not in order.split()
     ]
     made = [
-        f'{{name}} {_SURROUNDINGS.sub(lambda found: _NOT_A_ROBOT[found.group(1)], order)}'
+        '{name} ' + _AROUND.sub(r'<\1_person>', order)
         for family in orders
         for order in family.get('made', ())
     ]
@@ -279,15 +278,21 @@ def _value(slot: str, drawn: Mapping[str, Any], rng: Random) -> Any:
 def _draw(kind: str, family: Mapping[str, Any], rng: Random, split: str) -> Phrase | None:
     fixed, varied = family.get('fixed', []), family.get('varied', [])
     made = split == 'train' and 'made' in family and rng.random() < MADE_SHARE
+    use_fixed = not made and bool(fixed) and (not varied or rng.random() < 0.5)
+    listed = family['made'] if made else fixed if use_fixed else varied
+    template = rng.choice(listed)
     if made:
-        template = _made(rng.choice(family['made']), rng)
-        text, values = _filled(template, rng)
-        if is_held_out(normalise(text)):
-            return None
-        return _phrase(kind, family, template, values, fixed=False, text=text)
-    use_fixed = bool(fixed) and (not varied or rng.random() < 0.5)
-    template = rng.choice(fixed if use_fixed else varied)
-    text, values = _filled(template, rng)
+        template = _made(template, rng)
+    values: dict[str, Any] = {}
+    text = template
+    # A slot's word may hold slots itself ('a trip to {town}'), hence the loop.
+    while match := _SLOT.search(text):
+        slot = match.group(1) + match.group(2)
+        if slot not in values:
+            values[slot] = _fresh(match.group(1), values, rng)
+        text = text.replace(match.group(0), _spoken(match.group(1), values[slot], values), 1)
+    if made and is_held_out(normalise(text)):
+        return None
     return _phrase(kind, family, template, values, use_fixed, text)
 
 
@@ -298,19 +303,6 @@ def _made(template: str, rng: Random) -> str:
         options = grammar()['parts'][inside] if match.re is _PART else inside.split('|')
         template = template[: match.start()] + rng.choice(options) + template[match.end() :]
     return ' '.join(template.split())
-
-
-def _filled(template: str, rng: Random) -> tuple[str, dict[str, Any]]:
-    """A template's text, and the values that were drawn for its slots."""
-    values: dict[str, Any] = {}
-    text = template
-    # A slot's word may hold slots itself ('a trip to {town}'), hence the loop.
-    while match := _SLOT.search(text):
-        slot = match.group(1) + match.group(2)
-        if slot not in values:
-            values[slot] = _fresh(match.group(1), values, rng)
-        text = text.replace(match.group(0), _spoken(match.group(1), values[slot], values), 1)
-    return text, values
 
 
 def _fresh(slot: str, values: Mapping[str, Any], rng: Random) -> Any:
