@@ -77,12 +77,14 @@ def _longest_count(targets: Targets) -> list[tuple[int, int]]:
     """The longest count: in which micro-turn each of its numbers begins, and the number."""
     best: list[tuple[int, int]] = []
     run: list[tuple[int, int]] = []
-    before = None
     for turn, text in targets.said:
         number = _NUMBERS.get(text)
-        goes_on = number is not None and before is not None and abs(number - before) == 1
-        run = [*run, (turn, number)] if goes_on else [(turn, -1 if number is None else number)]
-        before = number
+        if number is None:
+            run = []
+        elif run and abs(number - run[-1][1]) == 1:
+            run = [*run, (turn, number)]
+        else:
+            run = [(turn, number)]
         best = run if len(run) > len(best) else best
     return best
 
